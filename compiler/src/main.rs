@@ -1,0 +1,2 @@
+//! Compiler command line.
+fn main() {}

@@ -1,0 +1,19 @@
+//! Trains small sequence-to-sequence models on the CPU.
+
+pub mod checkpoint;
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod config;
+pub mod data;
+pub mod error;
+pub mod metrics;
+pub mod model;
+pub mod nn;
+pub mod optim;
+pub mod schedule;
+pub mod search;
+pub mod tasks;
+pub mod trainer;
+pub mod vocab;
+
+pub use error::Error;
