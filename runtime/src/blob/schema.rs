@@ -1,0 +1,293 @@
+//! The model description inside a blob: plain serde structs, written by the compiler, borrowed by the runtime.
+//!
+//! A model is two programs over *slots* (pieces of RAM). The encode program runs once for a source; the step
+//! program runs once for each target token of each hypothesis. A program is a list of passes; a pass runs a few
+//! operations once, or at every source position from the first to the last, or from the last to the first.
+//! A new architecture is a new wiring of the same operations; a new layer is a new operation.
+//!
+//! Tensors are byte offsets into the blob's data section (multiples of 16), never serde sequences: their shapes
+//! follow from the operation that names them. `docs/format.md` gives every layout byte by byte.
+
+use serde::{Deserialize, Serialize};
+
+/// Most slots a model may have.
+pub const MAX_SLOTS: usize = 32;
+/// Most inputs that one product may gather.
+pub const MAX_INPUTS: usize = 4;
+
+/// Byte offset of a tensor in the data section.
+pub type Offset = u32;
+
+/// The whole model, apart from its tensors.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Description<'a> {
+    /// The model's name, UTF-8.
+    #[serde(borrow)]
+    pub name: &'a [u8],
+    /// Source vocabulary.
+    pub source: Vocabulary,
+    /// Target vocabulary.
+    pub target: Vocabulary,
+    /// Longest source, end mark included, that the model was planned for.
+    pub max_source: u16,
+    /// Longest target, end mark excluded, that the model was planned for.
+    pub max_target: u16,
+    /// Pieces of RAM that the programs read and write.
+    pub slots: heapless::Vec<Slot, MAX_SLOTS>,
+    /// Slot that the step program leaves its logits in: [`Extent::Once`], [`Kind::I16`], as wide as the target
+    /// vocabulary, in units of 2^-`logit_bits` of log2 probability.
+    pub logits: u8,
+    /// Fraction bits of a logit, 0 to 15.
+    pub logit_bits: u8,
+    /// Encode program: passes, each followed by its operations, postcard.
+    #[serde(borrow)]
+    pub encode: &'a [u8],
+    /// Step program, likewise; every pass is [`Over::Once`].
+    #[serde(borrow)]
+    pub step: &'a [u8],
+}
+
+/// One side's vocabulary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vocabulary {
+    /// Number of tokens.
+    pub size: u16,
+    /// Id of the start mark.
+    pub sos: u16,
+    /// Id of the end mark.
+    pub eos: u16,
+    /// Id that stands for unknown tokens.
+    pub unk: u16,
+    /// How text is cut into tokens.
+    pub tokens: Tokens,
+    /// Tensor `u32[size + 1]`: where each token's bytes begin in `text`, and the end.
+    pub starts: Offset,
+    /// Tensor `u8[]`: all tokens' UTF-8 bytes in id order.
+    pub text: Offset,
+    /// Tensor `u16[size]`: ids sorted by their tokens' bytes.
+    pub sorted: Offset,
+}
+
+/// How text is cut into tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tokens {
+    /// Every Unicode code point is a token; tokens are joined with nothing.
+    Chars,
+    /// Tokens are separated by single spaces.
+    Words,
+}
+
+/// A piece of RAM, zero before every encode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    /// How many rows it has.
+    pub extent: Extent,
+    /// Its element type.
+    pub kind: Kind,
+    /// Elements a row.
+    pub width: u16,
+}
+
+/// How many rows a slot has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Extent {
+    /// One.
+    Once,
+    /// One for each source position.
+    Source,
+    /// One for each hypothesis; copied when a hypothesis is. The encode program sees hypothesis 0.
+    Hypothesis,
+}
+
+/// Element type of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// Signed bytes.
+    I8,
+    /// Signed 16-bit words.
+    I16,
+}
+
+/// Part of a row of a slot: the present source position's row, the present hypothesis' row, or the only one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// Which slot.
+    pub slot: u8,
+    /// First element.
+    pub start: u16,
+    /// Number of elements.
+    pub width: u16,
+}
+
+/// Head of a pass; its operations follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pass {
+    /// Where it runs.
+    pub over: Over,
+    /// How many operations follow.
+    pub ops: u8,
+}
+
+/// At which source positions a pass runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Over {
+    /// Once, at no position.
+    Once,
+    /// At every position, first to last.
+    Forward,
+    /// At every position, last to first.
+    Backward,
+}
+
+/// One operation. The *present token* is the source's at the present position, or, in the step program, the
+/// hypothesis' last target token (the start mark at first).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// Copies the present token's row of an int8 embedding table.
+    Embed(Embed),
+    /// Multiplies gathered inputs with a matrix, row by row requantized.
+    Linear(Linear),
+    /// One step of a gated recurrent unit.
+    Gru(Gru),
+    /// One step of a long short-term memory.
+    Lstm(Lstm),
+    /// Additive attention over the source.
+    Attend(Attend),
+}
+
+/// Embedding lookup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Embed {
+    /// Tensor `i8[vocabulary][width]`.
+    pub table: Offset,
+    /// An int8 view.
+    pub to: View,
+}
+
+/// What enters a product: int8 values, zero-padded to a multiple of 4 columns.
+///
+/// An int8 view is taken as it is. A 16-bit view is Q0.15 and is rounded to 2^-7.
+pub type Inputs = heapless::Vec<View, MAX_INPUTS>;
+
+/// Weights of a product and how its accumulators become results: see `docs/format.md`, "Tiles" and "Row records".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Matrix {
+    /// Tensor of int8 weights in tiles of 4 rows by 4 columns.
+    pub weights: Offset,
+    /// Tensor of row records, 8 bytes a row.
+    pub rows: Offset,
+}
+
+/// The part of a product that depends on the present token alone, computed by the compiler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Tensor `i16[vocabulary][rows]`, in the product's result units divided by 2^`shift`.
+    pub table: Offset,
+    /// Left shift of an entry, 0 to 15.
+    pub shift: u8,
+}
+
+/// `to = activation(W inputs + b + table[token])`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Linear {
+    /// Columns, in order.
+    pub inputs: Inputs,
+    /// Weights and row records of `to.width` rows, rounded up to a multiple of 4.
+    pub matrix: Matrix,
+    /// Token part.
+    pub table: Option<Table>,
+    /// What becomes of the sum.
+    pub activation: Activation,
+    /// Where it goes: an int8 view (saturated to [-127, 127]) or a 16-bit one.
+    pub to: View,
+}
+
+/// What becomes of a linear sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Activation {
+    /// It is stored as it is.
+    None,
+    /// The sum is Q3.12; its hyperbolic tangent, Q0.15, is stored after a rounding right shift of `shift` bits.
+    Tanh {
+        /// Right shift, 0 to 15.
+        shift: u8,
+    },
+}
+
+/// Gated recurrent unit in PyTorch's form:
+/// `r = s(W_r [x; h] + ..)`, `z = s(W_z [x; h] + ..)`, `n = tanh(W_n x + .. + r (U_n h + c_n))`,
+/// `h' = n + z (h - n)`.
+///
+/// Row records and weights come in groups of 4 units: 4 rows of r, 4 of z (both over [x; h]), 4 of `W_n` (over x;
+/// absent when there are no inputs), 4 of `U_n` (over h).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gru {
+    /// x: columns before the hidden state's own. May be empty when there is a table.
+    pub inputs: Inputs,
+    /// Weights and row records.
+    pub matrix: Matrix,
+    /// Token part, `[r; z; n]`, Q3.12 divided by 2^shift.
+    pub table: Option<Table>,
+    /// Fraction bits of `U_n h + c_n`, 0 to 12.
+    pub candidate_bits: u8,
+    /// Slot of h, 16-bit Q0.15, the whole width: as many units.
+    pub hidden: u8,
+    /// Where h' also goes, rounded to 2^-7: an int8 view.
+    pub out: Option<View>,
+}
+
+/// Long short-term memory: `i, f, g, o = W [x; h] + b`, `c' = s(f) c + s(i) tanh(g)`, `h' = s(o) tanh(c')`.
+///
+/// Row records and weights come unit by unit: rows i, f, g, o over [x; h].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lstm {
+    /// x: columns before the hidden state's own. May be empty when there is a table.
+    pub inputs: Inputs,
+    /// Weights and row records.
+    pub matrix: Matrix,
+    /// Token part, `[i; f; g; o]`, Q3.12 divided by 2^shift.
+    pub table: Option<Table>,
+    /// Fraction bits of the cell state, 0 to 15.
+    pub cell_bits: u8,
+    /// Slot of h, 16-bit Q0.15, the whole width: as many units.
+    pub hidden: u8,
+    /// Slot of c, 16-bit, as wide.
+    pub cell: u8,
+    /// Where h' also goes, rounded to 2^-7: an int8 view.
+    pub out: Option<View>,
+}
+
+/// Additive attention: `score_t = v . tanh(query + key_t)`, weights = softmax over the source,
+/// `to = sum of weights * value_t`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attend {
+    /// Slot of the query, 16-bit.
+    pub query: u8,
+    /// Fraction bits of the query, 0 to 12.
+    pub query_bits: u8,
+    /// Slot of the keys, int8, one row a source position, as wide as the query.
+    pub keys: u8,
+    /// Value of a key's unit in 2^-20 (2^-12 units times 256), 1 to 65535.
+    pub key_scale: u16,
+    /// Tensor `i8[width]`: v.
+    pub v: Offset,
+    /// Requantization of `sum of v * tanh` (v's scale times 2^-15) to log2 units of 2^-`score_bits`, 16 bits.
+    pub score: Multiplier,
+    /// Fraction bits of a score, 0 to 15.
+    pub score_bits: u8,
+    /// Slot of the values, int8, one row a source position.
+    pub values: u8,
+    /// The context, an int8 view as wide as the values.
+    pub to: View,
+}
+
+/// A positive real factor `mantissa / 2^(pre + post)`: see `fixed::requantize`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Multiplier {
+    /// 0 to 32640.
+    pub mantissa: u16,
+    /// Right shift before the product, 0 to 31.
+    pub pre: u8,
+    /// Rounding right shift after it, 1 to 23.
+    pub post: u8,
+}
