@@ -267,7 +267,7 @@ pub struct Attend {
     pub query_bits: u8,
     /// Slot of the keys, int8, one row a source position, as wide as the query.
     pub keys: u8,
-    /// Value of a key's unit in 2^-20 (2^-12 units times 256), 1 to 65535.
+    /// Value of a key's unit in 2^-18, 1 to 65535.
     pub key_scale: u16,
     /// Tensor `i8[width]`: v.
     pub v: Offset,
