@@ -37,7 +37,7 @@ pub struct Description<'a> {
     /// Slot that the step program leaves its logits in: [`Extent::Once`], [`Kind::I16`], as wide as the target
     /// vocabulary, in units of 2^-`logit_bits` of log2 probability.
     pub logits: u8,
-    /// Fraction bits of a logit, 0 to 15.
+    /// Fraction bits of a logit, 2 to 15.
     pub logit_bits: u8,
     /// Encode program: passes, each followed by its operations, postcard.
     #[serde(borrow)]

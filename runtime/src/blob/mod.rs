@@ -1,0 +1,96 @@
+//! From bytes to a checked model: `docs/format.md` describes every byte.
+
+pub mod schema;
+mod validate;
+
+use crc::{CRC_32_ISO_HDLC, Crc, Table};
+
+use crate::error::LoadError;
+use schema::Description;
+
+/// First bytes of every blob, of this and every other version.
+pub const MAGIC: [u8; 4] = *b"KNGL";
+/// Format version; it moves when old bytes would be misread.
+pub const VERSION: u16 = 1;
+/// Weight layout that every core reads.
+pub const LAYOUT_GENERIC: u16 = 0;
+/// Bytes before the description.
+pub const PREAMBLE: usize = 20;
+/// Tensors and the data section start at multiples of this.
+pub const ALIGN: usize = 16;
+
+/// CRC-32 over the preamble without its CRC, then the rest: what the preamble's last field holds.
+pub fn checksum(head: &[u8], rest: &[u8]) -> u32 {
+    const CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
+    let mut digest = CRC.digest();
+    digest.update(head);
+    digest.update(rest);
+    digest.finalize()
+}
+
+/// A blob that was checked in full.
+#[derive(Debug, Clone)]
+pub(crate) struct Blob<'a> {
+    pub description: Description<'a>,
+    pub data: &'a [u8],
+    /// Widest gathered product, in columns.
+    pub columns: usize,
+    pub crc: u32,
+}
+
+impl<'a> Blob<'a> {
+    /// Checks, in this order: length of the preamble, magic, version, layout, stated length, CRC, start of the data
+    /// section, the description's encoding, then every shape and offset. Magic and version come first so that a
+    /// foreign or newer file is named as such; the CRC comes before anything is decoded.
+    pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, LoadError> {
+        let found = bytes.len() as u32;
+        let Some((head, body)) = bytes.split_first_chunk::<PREAMBLE>() else {
+            return Err(LoadError::Truncated { needed: PREAMBLE as u32, found });
+        };
+        let [m0, m1, m2, m3, v0, v1, l0, l1, n0, n1, n2, n3, d0, d1, d2, d3, c0, c1, c2, c3] = *head;
+        let magic = [m0, m1, m2, m3];
+        if magic != MAGIC {
+            return Err(LoadError::Magic(magic));
+        }
+        let version = u16::from_le_bytes([v0, v1]);
+        if version != VERSION {
+            return Err(LoadError::Version { found: version, supported: VERSION });
+        }
+        let layout = u16::from_le_bytes([l0, l1]);
+        if layout != LAYOUT_GENERIC {
+            return Err(LoadError::Layout(layout));
+        }
+        let stated = u32::from_le_bytes([n0, n1, n2, n3]);
+        if found < stated {
+            return Err(LoadError::Truncated { needed: stated, found });
+        }
+        if found > stated || bytes.len() > u32::MAX as usize {
+            return Err(LoadError::TooLong { stated, found });
+        }
+        let crc = u32::from_le_bytes([c0, c1, c2, c3]);
+        let actual = checksum(&head[..16], body);
+        if crc != actual {
+            return Err(LoadError::Checksum { stated: crc, found: actual });
+        }
+        let start = u32::from_le_bytes([d0, d1, d2, d3]);
+        let description_len = (start as usize).checked_sub(PREAMBLE);
+        let split = description_len.and_then(|at| body.split_at_checked(at));
+        let Some((description, data)) = split.filter(|_| (start as usize).is_multiple_of(ALIGN)) else {
+            return Err(LoadError::DataStart(start));
+        };
+        let (description, _padding) =
+            postcard::take_from_bytes::<Description<'_>>(description).map_err(|_| LoadError::Description)?;
+        let columns = validate::validate(&description, data)?;
+        Ok(Self { description, data, columns, crc })
+    }
+}
+
+/// The next pass or operation of a program, and what follows it.
+pub(crate) fn take<'a, T: serde::Deserialize<'a>>(program: &'a [u8]) -> Option<(T, &'a [u8])> {
+    postcard::take_from_bytes(program).ok()
+}
+
+/// `len` bytes of a tensor.
+pub(crate) fn tensor(data: &[u8], offset: u32, len: usize) -> Option<&[u8]> {
+    data.get(offset as usize..)?.get(..len)
+}

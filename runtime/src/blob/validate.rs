@@ -1,0 +1,247 @@
+//! Every shape and bound of a description, checked once, so that running it has nothing left to check.
+//!
+//! Order: slots, vocabularies, logits, then the operations of the encode program and of the step program: each one's
+//! own numbers first, then the slots that it names, then the tensors, whose sizes follow from those.
+
+use super::schema::*;
+use super::{ALIGN, take, tensor};
+use crate::error::{Fault, LoadError};
+use crate::fixed::MAX_MANTISSA;
+use crate::kernels::padded;
+
+/// Most elements of an attention energy, so that the score's sum stays below 2^31.
+const MAX_ENERGY: usize = 512;
+/// Longest source or target that a model may be planned for.
+pub const MAX_LENGTH: u16 = 4096;
+
+type Check<T = ()> = Result<T, Fault>;
+
+struct Context<'a> {
+    description: &'a Description<'a>,
+    data: &'a [u8],
+    /// Vocabulary size of the present token.
+    vocabulary: usize,
+    /// Whether the present pass stands at a source position.
+    at_position: bool,
+    /// Whether the present pass belongs to the step program.
+    step: bool,
+    columns: usize,
+}
+
+/// Checks everything; the widest gathered product in columns.
+pub fn validate(description: &Description<'_>, data: &[u8]) -> Result<usize, LoadError> {
+    let outside = |fault| LoadError::Invalid { op: 255, fault };
+    let mut context =
+        Context { description, data, vocabulary: 0, at_position: false, step: false, columns: 0 };
+    context.globals().map_err(outside)?;
+    let mut op = 0u8;
+    for (program, vocabulary, step) in [
+        (description.encode, description.source.size, false),
+        (description.step, description.target.size, true),
+    ] {
+        context.vocabulary = vocabulary as usize;
+        context.step = step;
+        let mut rest = program;
+        while !rest.is_empty() {
+            let at = |fault| LoadError::Invalid { op, fault };
+            let (pass, after) = take::<Pass>(rest).ok_or(at(Fault::Program))?;
+            if pass.ops == 0 || (step && pass.over != Over::Once) {
+                return Err(at(Fault::Program));
+            }
+            context.at_position = pass.over != Over::Once;
+            rest = after;
+            for _ in 0..pass.ops {
+                let at = |fault| LoadError::Invalid { op, fault };
+                let (operation, after) = take::<Op>(rest).ok_or(at(Fault::Program))?;
+                context.operation(&operation).map_err(at)?;
+                rest = after;
+                op = op.saturating_add(1).min(254);
+            }
+        }
+    }
+    Ok(context.columns)
+}
+
+fn ensure(condition: bool, fault: Fault) -> Check {
+    if condition { Ok(()) } else { Err(fault) }
+}
+
+impl Context<'_> {
+    fn globals(&self) -> Check {
+        let d = self.description;
+        for length in [d.max_source, d.max_target] {
+            ensure((1..=MAX_LENGTH).contains(&length), Fault::Range)?;
+        }
+        for slot in &d.slots {
+            ensure(slot.width > 0, Fault::Width)?;
+        }
+        self.vocabulary(&d.source)?;
+        self.vocabulary(&d.target)?;
+        let logits = self.slot(d.logits, Kind::I16, Extent::Once)?;
+        ensure(logits == d.target.size as usize, Fault::Width)?;
+        ensure((2..=15).contains(&d.logit_bits), Fault::Range)
+    }
+
+    fn vocabulary(&self, v: &Vocabulary) -> Check {
+        let size = v.size as usize;
+        for id in [v.sos, v.eos, v.unk] {
+            ensure(id < v.size, Fault::Range)?;
+        }
+        let starts = self.tensor(v.starts, (size + 1) * 4)?;
+        let sorted = self.tensor(v.sorted, size * 2)?;
+        let mut last = 0;
+        for start in starts.as_chunks::<4>().0 {
+            let start = u32::from_le_bytes(*start);
+            ensure(start >= last, Fault::Vocabulary)?;
+            last = start;
+        }
+        let text = self.tensor(v.text, last as usize)?;
+        ensure(core::str::from_utf8(text).is_ok(), Fault::Vocabulary)?;
+        for id in sorted.as_chunks::<2>().0 {
+            ensure(u16::from_le_bytes(*id) < v.size, Fault::Vocabulary)?;
+        }
+        Ok(())
+    }
+
+    fn tensor(&self, offset: Offset, len: usize) -> Check<&[u8]> {
+        ensure((offset as usize).is_multiple_of(ALIGN), Fault::Tensor)?;
+        tensor(self.data, offset, len).ok_or(Fault::Tensor)
+    }
+
+    fn find(&self, slot: u8) -> Check<Slot> {
+        self.description.slots.get(slot as usize).copied().ok_or(Fault::Slot)
+    }
+
+    /// Width of a slot that must be of this kind and extent.
+    fn slot(&self, slot: u8, kind: Kind, extent: Extent) -> Check<usize> {
+        let slot = self.find(slot)?;
+        ensure(slot.kind == kind && slot.extent == extent, Fault::Kind)?;
+        Ok(slot.width as usize)
+    }
+
+    /// Kind of a view that must lie inside its slot and have a present row.
+    fn view(&self, view: View) -> Check<Kind> {
+        let slot = self.find(view.slot)?;
+        ensure(view.width > 0 && view.start as u32 + view.width as u32 <= slot.width as u32, Fault::View)?;
+        ensure(slot.extent != Extent::Source || self.at_position, Fault::Kind)?;
+        Ok(slot.kind)
+    }
+
+    fn view_i8(&self, view: View) -> Check {
+        ensure(self.view(view)? == Kind::I8, Fault::Kind)
+    }
+
+    /// Padded columns of the inputs.
+    fn inputs(&self, inputs: &Inputs) -> Check<usize> {
+        let mut columns = 0;
+        for view in inputs {
+            self.view(*view)?;
+            columns += view.width as usize;
+        }
+        Ok(padded(columns))
+    }
+
+    /// A present token is needed: the source's at a position, or the target's in the step program.
+    fn token(&self) -> Check {
+        ensure(self.at_position || self.step, Fault::Program)
+    }
+
+    fn table(&self, table: &Option<Table>, rows: usize) -> Check {
+        let Some(table) = table else { return Ok(()) };
+        self.token()?;
+        ensure(table.shift <= 15, Fault::Range)?;
+        self.tensor(table.table, self.vocabulary * rows * 2).map(|_| ())
+    }
+
+    fn matrix(&self, matrix: &Matrix, weights: usize, rows: usize) -> Check {
+        self.tensor(matrix.weights, weights)?;
+        for record in self.tensor(matrix.rows, rows * 8)?.as_chunks::<8>().0 {
+            let [_, _, _, _, m0, m1, pre, post] = *record;
+            multiplier(&Multiplier { mantissa: u16::from_le_bytes([m0, m1]), pre, post })?;
+        }
+        Ok(())
+    }
+
+    /// Checks of a cell; `gates` streams see all columns, `split` says that one more is cut in two.
+    fn cell(
+        &mut self,
+        inputs: &Inputs,
+        table: &Option<Table>,
+        matrix: &Matrix,
+        hidden: u8,
+        gru: bool,
+    ) -> Check {
+        let slot = self.find(hidden)?;
+        ensure(slot.kind == Kind::I16 && slot.extent != Extent::Source, Fault::Kind)?;
+        ensure(!(inputs.is_empty() && table.is_none()), Fault::Width)?;
+        let units = slot.width as usize;
+        let x = self.inputs(inputs)?;
+        let h = padded(units);
+        self.columns = self.columns.max(x + h);
+        let groups = units.div_ceil(4);
+        let (weights, rows) = if gru {
+            // r and z over [x; h], W_n over x, U_n over h.
+            (groups * 4 * 3 * (x + h), groups * if x == 0 { 12 } else { 16 })
+        } else {
+            (units * 4 * (x + h), units * 4)
+        };
+        self.matrix(matrix, weights, rows)?;
+        self.table(table, units * if gru { 3 } else { 4 })
+    }
+
+    fn out(&self, out: &Option<View>, units: usize) -> Check {
+        let Some(out) = *out else { return Ok(()) };
+        self.view_i8(out)?;
+        ensure(out.width as usize == units, Fault::Width)
+    }
+
+    fn operation(&mut self, op: &Op) -> Check {
+        match op {
+            Op::Embed(op) => {
+                self.token()?;
+                self.view_i8(op.to)?;
+                self.tensor(op.table, self.vocabulary * op.to.width as usize).map(|_| ())
+            }
+            Op::Linear(op) => {
+                if let Activation::Tanh { shift } = op.activation {
+                    ensure(shift <= 15, Fault::Range)?;
+                }
+                let kind = self.view(op.to)?;
+                ensure(kind == Kind::I16 || op.activation == Activation::None, Fault::Kind)?;
+                let columns = self.inputs(&op.inputs)?;
+                self.columns = self.columns.max(columns);
+                let rows = padded(op.to.width as usize);
+                self.matrix(&op.matrix, rows * columns, rows)?;
+                self.table(&op.table, op.to.width as usize)
+            }
+            Op::Gru(op) => {
+                ensure(op.candidate_bits <= 12, Fault::Range)?;
+                self.cell(&op.inputs, &op.table, &op.matrix, op.hidden, true)?;
+                self.out(&op.out, self.find(op.hidden)?.width as usize)
+            }
+            Op::Lstm(op) => {
+                ensure(op.cell_bits <= 15, Fault::Range)?;
+                self.cell(&op.inputs, &op.table, &op.matrix, op.hidden, false)?;
+                let (hidden, cell) = (self.find(op.hidden)?, self.find(op.cell)?);
+                ensure(hidden == cell && op.hidden != op.cell, Fault::Kind)?;
+                self.out(&op.out, hidden.width as usize)
+            }
+            Op::Attend(op) => {
+                ensure(op.query_bits <= 12 && op.score_bits <= 15 && op.key_scale > 0, Fault::Range)?;
+                multiplier(&op.score)?;
+                ensure(self.step && !self.at_position, Fault::Program)?;
+                let width = self.slot(op.query, Kind::I16, Extent::Once)?;
+                ensure(width <= MAX_ENERGY, Fault::Width)?;
+                ensure(self.slot(op.keys, Kind::I8, Extent::Source)? == width, Fault::Width)?;
+                let values = self.slot(op.values, Kind::I8, Extent::Source)?;
+                self.view_i8(op.to)?;
+                ensure(op.to.width as usize == values, Fault::Width)?;
+                self.tensor(op.v, width).map(|_| ())
+            }
+        }
+    }
+}
+
+fn multiplier(m: &Multiplier) -> Check {
+    ensure(m.mantissa <= MAX_MANTISSA && m.pre <= 31 && (1..=23).contains(&m.post), Fault::Range)
+}

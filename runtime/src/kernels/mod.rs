@@ -1,0 +1,21 @@
+//! The only code that knows how a processor multiplies.
+//!
+//! `portable` defines what every kernel computes; a variant for an instruction set may differ in speed alone.
+//! Callers see the functions of this module and never a `cfg`.
+
+mod portable;
+
+pub use portable::accumulate;
+
+/// Columns a tile; inputs of a product are zero-padded to a multiple of it.
+pub const TILE_COLUMNS: usize = 4;
+/// Rows a tile.
+pub const TILE_ROWS: usize = 4;
+/// Bytes of one tile.
+pub const TILE_BYTES: usize = TILE_ROWS * TILE_COLUMNS;
+
+/// `columns` rounded up to whole tiles.
+#[inline]
+pub const fn padded(columns: usize) -> usize {
+    columns.div_ceil(TILE_COLUMNS) * TILE_COLUMNS
+}

@@ -1,0 +1,122 @@
+//! A checked model and the RAM that it needs.
+
+use crate::blob::Blob;
+use crate::blob::schema::{Description, Extent, Kind};
+use crate::decode::MAX_BEAM;
+use crate::error::{LoadError, RunError};
+use crate::frame::pool_len;
+use crate::vocab::Vocab;
+
+/// What a session is planned for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest source in tokens, end mark included, 1 to 4096.
+    pub source: u16,
+    /// Longest target in tokens, end mark excluded, 1 to 4096.
+    pub target: u16,
+    /// Widest beam, 1 to 8.
+    pub beam: u8,
+}
+
+impl Limits {
+    pub(crate) fn check(self) -> Result<Self, RunError> {
+        let ok = (1..=4096).contains(&self.source)
+            && (1..=4096).contains(&self.target)
+            && (1..=MAX_BEAM).contains(&(self.beam as usize));
+        if ok { Ok(self) } else { Err(RunError::Limits) }
+    }
+}
+
+/// How a session's buffer is cut, in elements.
+pub(crate) struct Plan {
+    pub columns: usize,
+    pub words: usize,
+    pub attention: usize,
+    pub source: usize,
+    pub history: usize,
+    pub bytes: usize,
+}
+
+impl Plan {
+    /// 16-bit words of all parts.
+    pub fn total_words(&self) -> usize {
+        self.columns + self.words + self.attention + self.source + self.history
+    }
+}
+
+/// A model read in place from its blob. Small: a view of the blob and its slots.
+#[derive(Debug, Clone)]
+pub struct Model<'a> {
+    pub(crate) blob: Blob<'a>,
+}
+
+impl<'a> Model<'a> {
+    /// Checks a blob in full: magic, version, length, CRC, every shape and offset. Nothing that is done with the model
+    /// afterwards can fail because of the blob.
+    ///
+    /// The bytes may lie anywhere; aligned to 16 they are read fastest (`Aligned`).
+    ///
+    /// # Errors
+    /// [`LoadError`] says what was expected and what was found.
+    pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, LoadError> {
+        Ok(Self { blob: Blob::from_bytes(bytes)? })
+    }
+
+    /// Bytes of RAM that a session with these limits takes from its buffer: exact, not an estimate. 0 for limits that
+    /// are out of range.
+    pub fn ram(&self, limits: &Limits) -> usize {
+        let Ok(limits) = limits.check() else { return 0 };
+        let plan = self.plan(limits);
+        plan.total_words() * 2 + plan.bytes
+    }
+
+    pub(crate) fn plan(&self, limits: Limits) -> Plan {
+        let (source, beam) = (limits.source as usize, limits.beam as usize);
+        let slots = &self.blob.description.slots;
+        let attends = slots.iter().any(|s| s.extent == Extent::Source);
+        Plan {
+            columns: self.blob.columns,
+            words: pool_len(slots, Kind::I16, source, beam),
+            attention: if attends { source } else { 0 },
+            source,
+            history: limits.target as usize * if beam == 1 { 1 } else { 2 * beam },
+            bytes: pool_len(slots, Kind::I8, source, beam),
+        }
+    }
+
+    /// The limits that the compiler planned for, with a beam.
+    pub fn limits(&self, beam: u8) -> Limits {
+        let d = &self.blob.description;
+        Limits { source: d.max_source, target: d.max_target, beam }
+    }
+
+    /// The model's name.
+    pub fn name(&self) -> &'a str {
+        core::str::from_utf8(self.blob.description.name).unwrap_or("")
+    }
+
+    /// CRC-32 of the blob, as its preamble states it.
+    pub fn crc(&self) -> u32 {
+        self.blob.crc
+    }
+
+    /// Source vocabulary.
+    pub fn source(&self) -> Vocab<'a> {
+        Vocab::new(self.blob.description.source, self.blob.data)
+    }
+
+    /// Target vocabulary.
+    pub fn target(&self) -> Vocab<'a> {
+        Vocab::new(self.blob.description.target, self.blob.data)
+    }
+
+    /// The description, for tools that show it.
+    pub fn description(&self) -> &Description<'a> {
+        &self.blob.description
+    }
+
+    /// The data section, for tools that show it.
+    pub fn data(&self) -> &'a [u8] {
+        self.blob.data
+    }
+}

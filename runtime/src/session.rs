@@ -1,0 +1,304 @@
+//! A model at work in a caller's buffer.
+
+use core::cell::Cell;
+use core::ops::ControlFlow;
+
+use heapless::Vec;
+
+use crate::arena::{signed, signed_bytes, split_words};
+use crate::blob::schema::{Kind, MAX_SLOTS};
+use crate::decode::{self, Decoder, Finished, MAX_BEAM, Options, natural};
+use crate::error::RunError;
+use crate::frame::{Frame, rows};
+use crate::model::{Limits, Model};
+
+/// What became of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Read {
+    /// Tokens, end mark included.
+    pub tokens: usize,
+    /// How many of them were not in the vocabulary and became its unknown mark.
+    pub unknown: usize,
+}
+
+/// One result of a search, borrowed from the session.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hypothesis<'s> {
+    /// Token ids, end mark excluded.
+    pub tokens: &'s [u16],
+    /// `log_prob / length^length_penalty`.
+    pub score: f32,
+    /// Natural logarithm of the probability, end mark included.
+    pub log_prob: f32,
+    /// Whether the end mark was reached before the length limit.
+    pub complete: bool,
+}
+
+/// All results of a beam search, best first.
+#[derive(Debug)]
+pub struct Hypotheses<'s> {
+    finished: Vec<Finished, MAX_BEAM>,
+    history: &'s [u16],
+    row_len: usize,
+}
+
+impl<'s> Hypotheses<'s> {
+    /// Hypotheses, best first; at least one.
+    pub fn iter(&self) -> impl Iterator<Item = Hypothesis<'s>> + '_ {
+        self.finished.iter().map(|f| hypothesis(f, self.history, self.row_len))
+    }
+
+    /// The best hypothesis.
+    pub fn best(&self) -> Hypothesis<'s> {
+        self.iter().next().unwrap_or(Hypothesis { tokens: &[], score: 0.0, log_prob: 0.0, complete: false })
+    }
+}
+
+fn hypothesis<'s>(f: &Finished, history: &'s [u16], row_len: usize) -> Hypothesis<'s> {
+    let tokens = history.get(f.row * row_len..).and_then(|row| row.get(..f.len)).unwrap_or(&[]);
+    Hypothesis { tokens, score: f.score, log_prob: natural(f.log2_prob), complete: f.complete }
+}
+
+/// A model with the RAM to run it: reads a source, then searches for targets.
+pub struct Session<'m, 'b> {
+    stepper: Stepper<'m, 'b>,
+    history: &'b mut [u16],
+    limits: Limits,
+}
+
+/// The model's programs over the session's frame.
+struct Stepper<'m, 'b> {
+    model: &'m Model<'m>,
+    frame: Frame<'m, 'b>,
+}
+
+impl Decoder for Stepper<'_, '_> {
+    fn step(&mut self, hypothesis: usize, token: u16) -> Result<(), RunError> {
+        self.frame.hypothesis = hypothesis;
+        self.frame.token = token;
+        self.frame.run(self.model.blob.description.step).ok_or(RunError::Damaged)
+    }
+
+    fn logits(&self) -> (&[Cell<i16>], u32) {
+        let description = &self.model.blob.description;
+        let view = self.frame.whole(description.logits);
+        (view.and_then(|v| self.frame.words(v)).unwrap_or(&[]), description.logit_bits as u32)
+    }
+
+    fn copy(&mut self, from: usize, to: usize) -> Result<(), RunError> {
+        self.frame.copy(from, to).ok_or(RunError::Damaged)
+    }
+
+    fn marks(&self) -> (u16, u16) {
+        let target = self.model.blob.description.target;
+        (target.sos, target.eos)
+    }
+}
+
+impl<'m, 'b> Session<'m, 'b> {
+    /// Cuts `buffer` for a model; `Model::ram(&limits)` bytes at a multiple of 4 are enough.
+    ///
+    /// # Errors
+    /// [`RunError::BufferTooSmall`] says how many bytes are needed; [`RunError::BufferMisaligned`];
+    /// [`RunError::Limits`].
+    pub fn new(model: &'m Model<'m>, buffer: &'b mut [u8], limits: Limits) -> Result<Self, RunError> {
+        let limits = limits.check()?;
+        let (needed, found) = (model.ram(&limits), buffer.len());
+        if found < needed {
+            return Err(RunError::BufferTooSmall { needed, found });
+        }
+        let plan = model.plan(limits);
+        let (words, bytes) = split_words(buffer, plan.total_words()).ok_or(RunError::BufferMisaligned)?;
+        let cut = |words: &'b mut [u16], at: usize| words.split_at_mut_checked(at).ok_or(RunError::Damaged);
+        let (columns, words) = cut(words, plan.columns)?;
+        let (slots, words) = cut(words, plan.words)?;
+        let (attention, words) = cut(words, plan.attention)?;
+        let (source, history) = cut(words, plan.source)?;
+        let bytes = bytes.get_mut(..plan.bytes).ok_or(RunError::Damaged)?;
+        let mut starts = [0u32; MAX_SLOTS];
+        let (mut word, mut byte) = (0, 0);
+        for (start, slot) in starts.iter_mut().zip(&model.blob.description.slots) {
+            let pool = if slot.kind == Kind::I16 { &mut word } else { &mut byte };
+            *start = *pool;
+            *pool += (rows(slot, limits.source as usize, limits.beam as usize) * slot.width as usize) as u32;
+        }
+        let frame = Frame {
+            data: model.blob.data,
+            slots: &model.blob.description.slots,
+            starts,
+            columns: signed(columns),
+            attention: Cell::from_mut(attention).as_slice_of_cells(),
+            words: Cell::from_mut(signed(slots)).as_slice_of_cells(),
+            bytes: Cell::from_mut(signed_bytes(bytes)).as_slice_of_cells(),
+            source: Cell::from_mut(source).as_slice_of_cells(),
+            source_len: 0,
+            position: 0,
+            hypothesis: 0,
+            token: 0,
+        };
+        Ok(Self { stepper: Stepper { model, frame }, history, limits })
+    }
+
+    /// The limits that the buffer was cut for.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Takes a text as the source: cut into tokens, unknown ones replaced by the unknown mark, end mark appended.
+    ///
+    /// # Errors
+    /// [`RunError::Utf8`], [`RunError::SourceTooLong`], [`RunError::SourceEmpty`]; the session then has no source.
+    pub fn read_text(&mut self, text: &[u8]) -> Result<Read, RunError> {
+        let frame = &mut self.stepper.frame;
+        frame.source_len = 0;
+        let text = core::str::from_utf8(text).map_err(|e| RunError::Utf8 { at: e.valid_up_to() })?;
+        let vocab = self.stepper.model.source();
+        let too_long = RunError::SourceTooLong { limit: self.limits.source as usize };
+        let (mut tokens, mut unknown) = (0, 0);
+        for piece in vocab.cut(text) {
+            let id = vocab.id(piece.as_bytes());
+            unknown += id.is_none() as usize;
+            frame.source.get(tokens).ok_or(too_long)?.set(id.unwrap_or(vocab.unk()));
+            tokens += 1;
+        }
+        if tokens == 0 {
+            return Err(RunError::SourceEmpty);
+        }
+        frame.source.get(tokens).ok_or(too_long)?.set(vocab.eos());
+        frame.source_len = tokens + 1;
+        Ok(Read { tokens: tokens + 1, unknown })
+    }
+
+    /// Takes token ids as the source, as they are: the end mark is the caller's.
+    ///
+    /// # Errors
+    /// [`RunError::Token`], [`RunError::SourceTooLong`], [`RunError::SourceEmpty`]; the session then has no source.
+    pub fn read_ids(&mut self, ids: &[u16]) -> Result<(), RunError> {
+        let frame = &mut self.stepper.frame;
+        frame.source_len = 0;
+        let size = self.stepper.model.blob.description.source.size;
+        if ids.is_empty() {
+            return Err(RunError::SourceEmpty);
+        }
+        if ids.len() > frame.source.len() {
+            return Err(RunError::SourceTooLong { limit: frame.source.len() });
+        }
+        for (to, &id) in frame.source.iter().zip(ids) {
+            if id >= size {
+                return Err(RunError::Token { found: id, size });
+            }
+            to.set(id);
+        }
+        frame.source_len = ids.len();
+        Ok(())
+    }
+
+    /// Runs the encoder over the source.
+    fn encode(&mut self, options: &Options) -> Result<(), RunError> {
+        if !(0.0..=10.0).contains(&options.length_penalty) {
+            return Err(RunError::LengthPenalty);
+        }
+        let Stepper { model, frame } = &mut self.stepper;
+        if frame.source_len == 0 {
+            return Err(RunError::SourceEmpty);
+        }
+        frame.clear();
+        frame.hypothesis = 0;
+        frame.run(model.blob.description.encode).ok_or(RunError::Damaged)
+    }
+
+    /// The target of the most probable token at every step.
+    ///
+    /// # Errors
+    /// [`RunError::SourceEmpty`] without a source; [`RunError::LengthPenalty`].
+    pub fn greedy(&mut self, options: &Options) -> Result<Hypothesis<'_>, RunError> {
+        self.greedy_with(options, |_| ControlFlow::Continue(()))
+    }
+
+    /// [`greedy`](Self::greedy), with a callback that sees every token as it is found and may stop the search.
+    ///
+    /// # Errors
+    /// As [`greedy`](Self::greedy).
+    pub fn greedy_with(
+        &mut self,
+        options: &Options,
+        on_token: impl FnMut(u16) -> ControlFlow<()>,
+    ) -> Result<Hypothesis<'_>, RunError> {
+        self.encode(options)?;
+        let row_len = self.limits.target as usize;
+        let history = self.history.get_mut(..row_len).ok_or(RunError::Damaged)?;
+        let finished = decode::greedy(&mut self.stepper, history, options, on_token)?;
+        Ok(hypothesis(&finished, self.history, row_len))
+    }
+
+    /// The best targets of a beam search with `options.beam_size` hypotheses.
+    ///
+    /// # Errors
+    /// [`RunError::Beam`] when the session was not planned for that width; else as [`greedy`](Self::greedy).
+    pub fn beam(&mut self, options: &Options) -> Result<Hypotheses<'_>, RunError> {
+        let (limit, found) = (self.limits.beam, options.beam_size);
+        if found == 0 || found > limit {
+            return Err(RunError::Beam { limit, found });
+        }
+        self.encode(options)?;
+        let row_len = self.limits.target as usize;
+        let mut finished = Vec::new();
+        if found == 1 {
+            let history = self.history.get_mut(..row_len).ok_or(RunError::Damaged)?;
+            let best = decode::greedy(&mut self.stepper, history, options, |_| ControlFlow::Continue(()))?;
+            let _ = finished.push(best);
+        } else {
+            let history = self.history.get_mut(..2 * found as usize * row_len).ok_or(RunError::Damaged)?;
+            finished = decode::beam(&mut self.stepper, history, options)?;
+        }
+        Ok(Hypotheses { finished, history: self.history, row_len })
+    }
+
+    /// Decodes given target tokens again and reports, for each of them and then for the end mark, the attention over
+    /// the source in 2^-15 (empty for a model without attention). Needs no memory of its own.
+    ///
+    /// # Errors
+    /// [`RunError::Token`] for an id outside the target vocabulary; [`RunError::SourceEmpty`].
+    pub fn align(
+        &mut self,
+        tokens: &[u16],
+        mut on_step: impl FnMut(usize, &[Cell<u16>]),
+    ) -> Result<(), RunError> {
+        let target = self.stepper.model.blob.description.target;
+        if let Some(&found) = tokens.iter().find(|&&id| id >= target.size) {
+            return Err(RunError::Token { found, size: target.size });
+        }
+        self.encode(&Options::default())?;
+        let mut last = target.sos;
+        for (step, next) in tokens.iter().copied().chain([target.eos]).enumerate() {
+            self.stepper.step(0, last)?;
+            let frame = &self.stepper.frame;
+            on_step(step, frame.attention.get(..frame.source_len).unwrap_or(&[]));
+            last = next;
+        }
+        Ok(())
+    }
+
+    /// Decodes given target tokens and reports the logits of every step: what parity tests compare.
+    ///
+    /// # Errors
+    /// As [`align`](Self::align).
+    pub fn force(
+        &mut self,
+        tokens: &[u16],
+        mut on_step: impl FnMut(usize, &[Cell<i16>]),
+    ) -> Result<(), RunError> {
+        let target = self.stepper.model.blob.description.target;
+        if let Some(&found) = tokens.iter().find(|&&id| id >= target.size) {
+            return Err(RunError::Token { found, size: target.size });
+        }
+        self.encode(&Options::default())?;
+        let mut last = target.sos;
+        for (step, next) in tokens.iter().copied().chain([target.eos]).enumerate() {
+            self.stepper.step(0, last)?;
+            on_step(step, self.stepper.logits().0);
+            last = next;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,176 @@
+//! Sigmoid, tanh, 2^-x and log2(1 + x) in fixed point.
+//!
+//! Each table is computed while the crate compiles, by series in IEEE doubles, so that every host builds the
+//! same bytes. Lookups interpolate linearly; the tests below measure the errors that the documentation states.
+
+/// `tanh` over [0, 8), step 1/32, Q0.15; the last entry closes the last interval.
+const TANH: [i16; 257] = {
+    let mut table = [0; 257];
+    let mut i = 0;
+    while i < 257 {
+        let e = exp(-2.0 * i as f64 / 32.0);
+        table[i] = q15((1.0 - e) / (1.0 + e));
+        i += 1;
+    }
+    table
+};
+
+/// `2^-x` over [0, 1], step 1/64, in 2^-15.
+const EXP2: [u16; 65] = {
+    let mut table = [0; 65];
+    let mut i = 0;
+    while i < 65 {
+        table[i] = (exp(-core::f64::consts::LN_2 * i as f64 / 64.0) * 32_768.0 + 0.5) as u16;
+        i += 1;
+    }
+    table
+};
+
+/// `log2(1 + x)` over [0, 1], step 1/64, in 2^-16; the last entry is 2^16 - 1.
+const LOG2: [u16; 65] = {
+    let mut table = [0; 65];
+    let mut i = 0;
+    while i < 65 {
+        let v = ln(1.0 + i as f64 / 64.0) / core::f64::consts::LN_2 * 65_536.0 + 0.5;
+        table[i] = if v > 65_535.0 { 65_535 } else { v as u16 };
+        i += 1;
+    }
+    table
+};
+
+/// e^x for x in [-16, 0]: Taylor series of x/256, squared eight times.
+const fn exp(x: f64) -> f64 {
+    let y = x / 256.0;
+    let (mut sum, mut term, mut k) = (1.0, 1.0, 1);
+    while k < 20 {
+        term *= y / k as f64;
+        sum += term;
+        k += 1;
+    }
+    let mut squarings = 0;
+    while squarings < 8 {
+        sum *= sum;
+        squarings += 1;
+    }
+    sum
+}
+
+/// Natural logarithm of y in [1, 2]: 2 artanh((y - 1) / (y + 1)).
+const fn ln(y: f64) -> f64 {
+    let z = (y - 1.0) / (y + 1.0);
+    let (mut sum, mut power, mut k) = (0.0, z, 1);
+    while k < 60 {
+        sum += power / k as f64;
+        power *= z * z;
+        k += 2;
+    }
+    2.0 * sum
+}
+
+const fn q15(v: f64) -> i16 {
+    let scaled = v * 32_768.0 + 0.5;
+    if scaled > 32_767.0 { 32_767 } else { scaled as i16 }
+}
+
+/// `tanh` of `x`, both sides odd; one table step is `2^step` units of x.
+#[inline(always)]
+const fn tanh_steps(x: i16, step: u32) -> i32 {
+    let magnitude = x.unsigned_abs();
+    let u = if magnitude > 32_767 { 32_767 } else { magnitude as usize };
+    let i = (u >> step) & 255;
+    let (low, high) = (TANH[i] as i32, TANH[i + 1] as i32);
+    let t = low + (((high - low) * (u & ((1 << step) - 1)) as i32) >> step);
+    if x < 0 { -t } else { t }
+}
+
+/// Hyperbolic tangent of a Q3.12 number, Q0.15; error below 1.3e-4.
+#[inline]
+pub const fn tanh(x: i16) -> i16 {
+    tanh_steps(x, 7) as i16
+}
+
+/// Logistic sigmoid of a Q3.12 number, Q0.15; error below 3.7e-4 (its value at 8), 7e-5 within [-7, 7].
+#[inline]
+pub const fn sigmoid(x: i16) -> i16 {
+    ((32_768 + tanh_steps(x, 8)) >> 1) as i16
+}
+
+/// `2^-(x / 2^bits)` in 2^-15, 0 to 32768; `bits` is 0 to 15; error below 1 unit and a half.
+#[inline]
+pub const fn exp2_neg(x: u32, bits: u32) -> u32 {
+    let whole = x >> bits;
+    if whole > 15 {
+        return 0;
+    }
+    let fraction = ((x << (15 - bits)) & 0x7FFF) as usize;
+    let i = fraction >> 9;
+    let (high, low) = (EXP2[i & 63] as u32, EXP2[(i & 63) + 1] as u32);
+    (high - (((high - low) * (fraction as u32 & 511)) >> 9)) >> whole
+}
+
+/// `log2(x)` in 2^-16 for x >= 1 (0 gives 0); error below 7e-5.
+#[inline]
+pub const fn log2(x: u32) -> u32 {
+    let zeros = x.leading_zeros();
+    if zeros > 31 {
+        return 0;
+    }
+    // 16 fraction bits of the mantissa, below the leading one.
+    let fraction = (x << zeros << 1) >> 16;
+    let i = (fraction >> 10) as usize;
+    let (low, high) = (LOG2[i & 63] as u32, LOG2[(i & 63) + 1] as u32);
+    ((31 - zeros) << 16) + low + (((high - low) * (fraction & 1023)) >> 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_agree_with_libm() {
+        for (i, &t) in TANH.iter().enumerate() {
+            assert_eq!(t as f64, (libm::tanh(i as f64 / 32.0) * 32_768.0).round().min(32_767.0), "tanh {i}");
+        }
+        for (i, &t) in EXP2.iter().enumerate() {
+            assert_eq!(t as f64, (libm::exp2(-(i as f64) / 64.0) * 32_768.0).round(), "exp2 {i}");
+        }
+        for (i, &t) in LOG2.iter().enumerate() {
+            let want = (libm::log2(1.0 + i as f64 / 64.0) * 65_536.0).round().min(65_535.0);
+            assert_eq!(t as f64, want, "log2 {i}");
+        }
+    }
+
+    #[test]
+    fn errors_are_as_documented() {
+        let (mut worst_tanh, mut worst_sigmoid, mut worst_inner) = (0f64, 0f64, 0f64);
+        for x in i16::MIN..=i16::MAX {
+            let real = x as f64 / 4096.0;
+            worst_tanh = worst_tanh.max((tanh(x) as f64 / 32_768.0 - libm::tanh(real)).abs());
+            let error = (sigmoid(x) as f64 / 32_768.0 - 1.0 / (1.0 + libm::exp(-real))).abs();
+            worst_sigmoid = worst_sigmoid.max(error);
+            if real.abs() <= 7.0 {
+                worst_inner = worst_inner.max(error);
+            }
+        }
+        assert!(worst_tanh < 1.3e-4, "{worst_tanh}");
+        assert!(worst_sigmoid < 3.7e-4, "{worst_sigmoid}");
+        assert!(worst_inner < 7e-5, "{worst_inner}");
+        for x in 0..40_000u32 {
+            for bits in [6, 10, 15] {
+                let want = libm::exp2(-(x as f64) / (1u32 << bits) as f64) * 32_768.0;
+                assert!((exp2_neg(x, bits) as f64 - want).abs() < 1.5, "{x} {bits}");
+            }
+        }
+        for x in (1..70_000u32).chain([1 << 20, u32::MAX, 123_456_789]) {
+            assert!((log2(x) as f64 / 65_536.0 - libm::log2(x as f64)).abs() < 7e-5, "{x}");
+        }
+    }
+
+    #[test]
+    fn functions_are_odd_and_monotone() {
+        for x in 1..=i16::MAX {
+            assert_eq!(tanh(-x), -tanh(x));
+            assert!(tanh(x) >= tanh(x - 1) && sigmoid(x) >= sigmoid(x - 1), "{x}");
+        }
+    }
+}
