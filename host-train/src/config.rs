@@ -277,6 +277,10 @@ impl Config {
             }
         }
         let t = &self.train;
+        if i64::try_from(t.seed).is_err() {
+            // TOML's integers have 64 bits with a sign.
+            return Err(Error::Config(format!("train.seed must be at most {}, found {}", i64::MAX, t.seed)));
+        }
         let reals = [
             ("model.dropout", m.dropout, 0.0, 0.95),
             ("train.learning_rate", t.learning_rate, 1e-9, 10.0),
@@ -301,5 +305,39 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn toml_round_trips() {
+        let mut config = Config::default();
+        config.train.learning_rate = 0.002_3;
+        config.train.seed = i64::MAX as u64;
+        config.model.dropout = 0.1;
+        assert_eq!(Config::from_toml(&config.to_toml()).unwrap(), config);
+        assert_eq!(Config::from_toml("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn what_cannot_work_is_named() {
+        for (text, expected) in [
+            ("[train]\nsede = 1", "unknown field `sede`"),
+            ("[model]\ndropout = 1.5", "model.dropout must be 0 to 0.95, found 1.5"),
+            ("[model.encoder]\nhidden = 0", "model.encoder.hidden must be 1 to 4096, found 0"),
+            ("[train]\nbatch_size = -1", "expected usize"),
+            ("[train]\nlearning_rate = nan", "train.learning_rate must be"),
+            ("[data]\nsource = \"letters\"", "unknown variant `letters`"),
+            ("[model]\nbridge = \"copy\"", "needs a one-directional encoder"),
+        ] {
+            let message = Config::from_toml(text).unwrap_err().to_string();
+            assert!(message.contains(expected), "{text}: {message}");
+        }
+        let mut config = Config::default();
+        config.train.seed = u64::MAX;
+        assert!(config.check().unwrap_err().to_string().contains("train.seed"));
     }
 }

@@ -1,1 +1,268 @@
-//! vocab.
+//! Text to ids and back.
+//!
+//! Ids 0 to 3 are `<pad>`, `<s>`, `</s>` and `<unk>`; then come the tokens of the training text in the order of
+//! their UTF-8 bytes, so that one corpus always gives the same ids.
+//!
+//! # File
+//! UTF-8, one token a line in the order of ids, the four marks first. Within a token backslash is written `\\`,
+//! space `\s`, tab `\t`, line feed `\n`, carriage return `\r`; everything else stands for itself.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use crate::config::Tokens;
+use crate::error::{Error, Result};
+use crate::model::UNK;
+
+/// The spelling of ids 0 to 3.
+pub const MARKS: [&str; 4] = ["<pad>", "<s>", "</s>", "<unk>"];
+
+/// The tokens of one side and how its text is cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vocab {
+    cut: Tokens,
+    tokens: Vec<String>,
+    ids: HashMap<String, u32>,
+}
+
+/// A text as ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// One id a token, without an end mark.
+    pub ids: Vec<u32>,
+    /// How many of them are `<unk>`.
+    pub unknown: usize,
+}
+
+/// Cuts a text into tokens: its code points, or what stands between spaces.
+pub fn cut(how: Tokens, text: &str) -> Vec<&str> {
+    match how {
+        Tokens::Chars => text.char_indices().map(|(at, c)| &text[at..at + c.len_utf8()]).collect(),
+        Tokens::Words => text.split(' ').filter(|word| !word.is_empty()).collect(),
+    }
+}
+
+/// Joins tokens into the text that [`cut`] takes apart.
+pub fn join<S: AsRef<str>>(how: Tokens, tokens: &[S]) -> String {
+    let mut text = String::new();
+    for (i, token) in tokens.iter().enumerate() {
+        if i > 0 && how == Tokens::Words {
+            text.push(' ');
+        }
+        text.push_str(token.as_ref());
+    }
+    text
+}
+
+impl Vocab {
+    /// The vocabulary of the tokens that the texts hold at least `min_count` times.
+    ///
+    /// A word spelled like one of the [`MARKS`] gets no id of its own: it encodes to `<unk>`.
+    pub fn build<'a>(how: Tokens, texts: impl IntoIterator<Item = &'a str>, min_count: usize) -> Self {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for text in texts {
+            for token in cut(how, text) {
+                *counts.entry(token).or_insert(0) += 1;
+            }
+        }
+        let frequent = counts.into_iter().filter(|&(token, n)| n >= min_count && !MARKS.contains(&token));
+        Self::with_tokens(how, frequent.map(|(token, _)| token.to_owned()))
+    }
+
+    fn with_tokens(cut: Tokens, tokens: impl Iterator<Item = String>) -> Self {
+        let tokens: Vec<String> = MARKS.iter().map(|mark| (*mark).to_owned()).chain(tokens).collect();
+        let ids = (0u32..).zip(&tokens).skip(MARKS.len()).map(|(id, token)| (token.clone(), id)).collect();
+        Self { cut, tokens, ids }
+    }
+
+    /// Reads the text of a vocabulary file; `path` appears in errors only.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] with the line when the marks are not the first four lines, a token is empty, appears
+    /// twice or has an unknown escape.
+    pub fn from_file_text(how: Tokens, text: &str, path: &Path) -> Result<Self> {
+        let fail = |line: usize, reason: String| {
+            Err(Error::Checkpoint { path: path.into(), reason: format!("line {line}: {reason}") })
+        };
+        if !text.is_empty() && !text.ends_with('\n') {
+            let last = text.lines().count();
+            return fail(last, "expected a line feed at the end, the file looks cut short".into());
+        }
+        let mut lines = text.split_terminator('\n').enumerate();
+        for mark in MARKS {
+            let (line, found) = lines.next().map_or((0, None), |(i, found)| (i + 1, Some(found)));
+            if found != Some(mark) {
+                return fail(
+                    line,
+                    format!("expected {mark}, found {:?}", found.unwrap_or("the end of the file")),
+                );
+            }
+        }
+        let mut tokens = Vec::new();
+        for (index, line) in lines {
+            match unescape(line) {
+                Some(token) if !token.is_empty() => tokens.push(token),
+                Some(_) => return fail(index + 1, "expected a token, found an empty line".into()),
+                None => return fail(index + 1, format!("unknown escape in {line:?}")),
+            }
+        }
+        let vocab = Self::with_tokens(how, tokens.into_iter());
+        for (id, token) in vocab.tokens.iter().enumerate().skip(MARKS.len()) {
+            if vocab.ids[token] as usize != id || MARKS.contains(&token.as_str()) {
+                return fail(id + 1, format!("{token:?} appears twice"));
+            }
+        }
+        Ok(vocab)
+    }
+
+    /// The text of the vocabulary file.
+    pub fn to_file_text(&self) -> String {
+        self.tokens.iter().map(|token| escape(token) + "\n").collect()
+    }
+
+    /// Number of ids, the four marks included.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether there is no token besides the marks.
+    pub fn is_empty(&self) -> bool {
+        self.len() == MARKS.len()
+    }
+
+    /// How text is cut.
+    pub fn tokenization(&self) -> Tokens {
+        self.cut
+    }
+
+    /// All tokens in the order of ids.
+    pub fn tokens(&self) -> &[String] {
+        &self.tokens
+    }
+
+    /// The token of an id; `<unk>` for an id outside the vocabulary.
+    pub fn token(&self, id: u32) -> &str {
+        self.tokens.get(id as usize).map_or(MARKS[UNK as usize], String::as_str)
+    }
+
+    /// The ids of a text, without an end mark; unknown tokens become `<unk>` and are counted.
+    pub fn encode(&self, text: &str) -> Encoded {
+        let ids: Vec<u32> = cut(self.cut, text)
+            .into_iter()
+            .map(|token| self.ids.get(token).copied().unwrap_or(UNK))
+            .collect();
+        let unknown = ids.iter().filter(|&&id| id == UNK).count();
+        Encoded { ids, unknown }
+    }
+
+    /// The tokens of ids, one for each.
+    pub fn tokens_of(&self, ids: &[u32]) -> Vec<&str> {
+        ids.iter().map(|&id| self.token(id)).collect()
+    }
+
+    /// The text of ids: characters joined by nothing, words by single spaces.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        join(self.cut, &self.tokens_of(ids))
+    }
+}
+
+fn escape(token: &str) -> String {
+    let mut out = String::with_capacity(token.len());
+    for c in token.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            ' ' => out.push_str("\\s"),
+            '\t' => out.push_str("\\t"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn unescape(line: &str) -> Option<String> {
+    let mut out = String::with_capacity(line.len());
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        out.push(match c {
+            '\\' => match chars.next()? {
+                '\\' => '\\',
+                's' => ' ',
+                't' => '\t',
+                'n' => '\n',
+                'r' => '\r',
+                _ => return None,
+            },
+            c => c,
+        });
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn load(how: Tokens, text: &str) -> Result<Vocab> {
+        Vocab::from_file_text(how, text, Path::new("vocab.txt"))
+    }
+
+    #[test]
+    fn ids_follow_the_bytes_of_the_tokens() {
+        let a = Vocab::build(Tokens::Words, ["b a é b", "Z"], 1);
+        let b = Vocab::build(Tokens::Words, ["Z é", "a b"], 1);
+        assert_eq!(a, b);
+        assert_eq!(a.tokens(), ["<pad>", "<s>", "</s>", "<unk>", "Z", "a", "b", "é"]);
+        assert_eq!(a.encode("b  q Z"), Encoded { ids: vec![6, 3, 4], unknown: 1 });
+        assert_eq!(a.decode(&[6, 3, 4]), "b <unk> Z");
+        assert_eq!(a.decode(&[99]), "<unk>");
+    }
+
+    #[test]
+    fn rare_tokens_and_marks_are_unknown() {
+        let vocab = Vocab::build(Tokens::Words, ["a a b <s>", "a b c </s> <s>"], 2);
+        assert_eq!(vocab.tokens()[4..], ["a", "b"]);
+        assert_eq!(vocab.encode("c <s>").unknown, 2);
+    }
+
+    #[test]
+    fn characters_are_code_points() {
+        let vocab = Vocab::build(Tokens::Chars, ["né e"], 1);
+        assert_eq!(vocab.tokens()[4..], [" ", "e", "n", "é"]);
+        assert_eq!(vocab.decode(&vocab.encode("één ne").ids), "één ne");
+        assert_eq!(vocab.to_file_text(), "<pad>\n<s>\n</s>\n<unk>\n\\s\ne\nn\né\n");
+    }
+
+    #[test]
+    fn damaged_files_are_refused_with_their_line() {
+        let head = "<pad>\n<s>\n</s>\n<unk>\n";
+        for (text, expected) in [
+            ("", "expected <pad>, found \"the end of the file\""),
+            ("<pad>\n<s>\n", "expected </s>"),
+            ("<pad>\n</s>\n<s>\n<unk>\n", "line 2: expected <s>, found \"</s>\""),
+            (&format!("{head}a\n\nb\n"), "line 6: expected a token"),
+            (&format!("{head}a\nb\na\n"), "line 5: \"a\" appears twice"),
+            (&format!("{head}a\n<s>\n"), "line 6: \"<s>\" appears twice"),
+            (&format!("{head}a\\q\n"), "line 5: unknown escape"),
+            (&format!("{head}a\nb"), "line 6: expected a line feed"),
+        ] {
+            let message = load(Tokens::Words, text).unwrap_err().to_string();
+            assert!(message.contains(expected) && message.contains("vocab.txt"), "{text:?}: {message}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn files_and_texts_round_trip(text in "\\PC*[ \\t\\r\\n\\\\]*\\PC*") {
+            for how in [Tokens::Chars, Tokens::Words] {
+                let vocab = Vocab::build(how, [text.as_str()], 1);
+                prop_assert_eq!(&load(how, &vocab.to_file_text()).unwrap(), &vocab);
+                if how == Tokens::Chars {
+                    prop_assert_eq!(vocab.decode(&vocab.encode(&text).ids), text.clone());
+                }
+            }
+        }
+    }
+}

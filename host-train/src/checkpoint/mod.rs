@@ -1,0 +1,95 @@
+//! A trained model on disk, and all that continues its training.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `config.toml` | model and training, complete |
+//! | `vocab.source.txt`, `vocab.target.txt` | tokens in the order of ids |
+//! | `model.safetensors` | the best weights so far, PyTorch's names and layouts |
+//! | `optimizer.safetensors` | the current weights, Adam's moments, and the training state in its header |
+//! | `state.json` | the same training state, for people and programs |
+//! | `history.jsonl` | one line an epoch |
+//!
+//! Decoding needs the first four. Every file is written under a temporary name, synced and renamed.
+//! An epoch is committed by the renaming of `optimizer.safetensors`, which holds all that training needs: what is
+//! written after it (`model.safetensors` when the epoch is the best, `state.json`) follows from it and is written
+//! again on resuming, what is written before it (`history.jsonl`) is cut back on resuming. So a kill at any
+//! instant leaves one epoch or the other, never a mixture.
+
+mod atomic;
+mod run;
+mod tensors;
+
+use std::path::{Path, PathBuf};
+
+pub use atomic::write as write_atomically;
+pub use run::{Best, Resumed, RunDir, State};
+pub use tensors::{checksum, load as load_tensors, save as save_tensors};
+
+use crate::config::{Config, Tokens};
+use crate::error::{Error, Result};
+use crate::model::Seq2Seq;
+use crate::vocab::Vocab;
+
+/// A model with what it takes to use it on text.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// Model and training.
+    pub config: Config,
+    /// Tokens of the source side.
+    pub source_vocab: Vocab,
+    /// Tokens of the target side.
+    pub target_vocab: Vocab,
+    /// The best weights of the run.
+    pub model: Seq2Seq,
+}
+
+impl Checkpoint {
+    /// Loads the best model of a checkpoint directory.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a file cannot be read; [`Error::Checkpoint`] names the file that is damaged or does not
+    /// fit the configuration, what was expected and what was found.
+    pub fn load(dir: &Path) -> Result<Self> {
+        let (config, source_vocab, target_vocab) = load_setup(dir)?;
+        let path = dir.join("model.safetensors");
+        if !path.exists() && dir.join("config.toml").exists() {
+            let reason = "not there yet; expected the weights of the best epoch (has one finished?)".into();
+            return Err(Error::Checkpoint { path, reason });
+        }
+        let (params, _) = load_tensors(&path)?;
+        let model = Seq2Seq::from_params(&config.model, source_vocab.len(), target_vocab.len(), params)
+            .map_err(|e| misfit(&path, &e))?;
+        Ok(Self { config, source_vocab, target_vocab, model })
+    }
+}
+
+/// Configuration and vocabularies of a checkpoint directory.
+fn load_setup(dir: &Path) -> Result<(Config, Vocab, Vocab)> {
+    let path = dir.join("config.toml");
+    let config = Config::from_toml(&read_text(&path)?).map_err(|e| misfit(&path, &e))?;
+    let source_vocab = load_vocab(config.data.source, dir.join("vocab.source.txt"))?;
+    let target_vocab = load_vocab(config.data.target, dir.join("vocab.target.txt"))?;
+    Ok((config, source_vocab, target_vocab))
+}
+
+fn load_vocab(how: Tokens, path: PathBuf) -> Result<Vocab> {
+    Vocab::from_file_text(how, &read_text(&path)?, &path)
+}
+
+fn read_text(path: &Path) -> Result<String> {
+    let bytes =
+        std::fs::read(path).map_err(|source| Error::Io { action: "read", path: path.into(), source })?;
+    String::from_utf8(bytes).map_err(|e| Error::Checkpoint {
+        path: path.into(),
+        reason: format!("expected UTF-8 text, found other bytes at offset {}", e.utf8_error().valid_up_to()),
+    })
+}
+
+/// What another part of the crate says about the content of a file, with the file's name.
+fn misfit(path: &Path, error: &Error) -> Error {
+    let reason = match error {
+        Error::Config(reason) => reason.clone(),
+        other => other.to_string(),
+    };
+    Error::Checkpoint { path: path.into(), reason }
+}

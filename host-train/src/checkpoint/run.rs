@@ -1,0 +1,206 @@
+//! The directory of a training run: what is written when, and how it is taken up again.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{load_setup, load_tensors, misfit, save_tensors, write_atomically};
+use crate::config::{Config, Metric};
+use crate::error::{Error, Result};
+use crate::model::{Params, Seq2Seq};
+use crate::nn::params::Tensor;
+use crate::optim::Adam;
+use crate::schedule::Plateau;
+use crate::vocab::Vocab;
+
+/// The best epoch so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Its number, from 1.
+    pub epoch: usize,
+    /// Its dev score in the units of the metric.
+    pub score: f64,
+}
+
+/// Where training stands after a whole number of epochs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Epochs done.
+    pub epoch: usize,
+    /// Optimizer steps done; what a step draws depends on the seed and its number alone.
+    pub step: u64,
+    /// The run's seed.
+    pub seed: u64,
+    /// The learning rate of the next epoch.
+    pub learning_rate: f32,
+    /// What is watched on the dev set.
+    pub metric: Metric,
+    /// The best epoch.
+    pub best: Option<Best>,
+    /// Epochs since the best one.
+    pub bad_epochs: usize,
+    /// The learning rate's schedule.
+    pub plateau: Plateau,
+    /// Fingerprint of the training pairs, in hexadecimal digits.
+    pub data: String,
+}
+
+/// A run taken up again.
+#[derive(Debug, Clone)]
+pub struct Resumed {
+    /// Where it stands.
+    pub state: State,
+    /// The configuration that it was started or last resumed with.
+    pub config: Config,
+    /// Tokens of the source side.
+    pub source_vocab: Vocab,
+    /// Tokens of the target side.
+    pub target_vocab: Vocab,
+    /// The network with its current weights.
+    pub model: Seq2Seq,
+    /// The optimizer with its moments.
+    pub adam: Adam,
+    /// The lines of the history, without line ends.
+    pub history: Vec<String>,
+}
+
+/// Prefixes of the tensors in `optimizer.safetensors`, with PyTorch's names for Adam's moments.
+const WEIGHTS: &str = "param.";
+const FIRST: &str = "exp_avg.";
+const SECOND: &str = "exp_avg_sq.";
+
+/// The directory of a run.
+#[derive(Debug, Clone)]
+pub struct RunDir {
+    dir: PathBuf,
+}
+
+impl RunDir {
+    /// Names the directory; nothing is read or written.
+    pub fn new(dir: &Path) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// Whether the directory holds a finished epoch or a model.
+    pub fn holds_run(&self) -> bool {
+        self.committed() || self.path("model.safetensors").exists()
+    }
+
+    /// Whether the directory holds an epoch that training can continue from.
+    pub fn committed(&self) -> bool {
+        self.path("optimizer.safetensors").exists()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Removes a former run's files.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn clear(&self) -> Result<()> {
+        for name in ["optimizer.safetensors", "state.json", "model.safetensors", "history.jsonl"] {
+            let path = self.path(name);
+            match std::fs::remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::Io { action: "remove", path, source });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes configuration and vocabularies, creating the directory.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_setup(&self, config: &Config, source: &Vocab, target: &Vocab) -> Result<()> {
+        std::fs::create_dir_all(&self.dir).map_err(|source| Error::Io {
+            action: "create",
+            path: self.dir.clone(),
+            source,
+        })?;
+        write_atomically(&self.path("vocab.source.txt"), source.to_file_text().as_bytes())?;
+        write_atomically(&self.path("vocab.target.txt"), target.to_file_text().as_bytes())?;
+        write_atomically(&self.path("config.toml"), config.to_toml().as_bytes())
+    }
+
+    /// Commits an epoch; see the [module](super) for the order of the files and its reason.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the epoch committed before is intact then.
+    pub fn commit(&self, state: &State, weights: &Params, adam: &Adam, history: &[String]) -> Result<()> {
+        let lines: String = history.iter().map(|line| format!("{line}\n")).collect();
+        write_atomically(&self.path("history.jsonl"), lines.as_bytes())?;
+
+        let named = |prefix: &'static str, params: &Params| -> Vec<Tensor> {
+            params.iter().map(|t| Tensor { name: format!("{prefix}{}", t.name), ..t.clone() }).collect()
+        };
+        let mut tensors = named(WEIGHTS, weights);
+        tensors.extend(named(FIRST, &adam.m));
+        tensors.extend(named(SECOND, &adam.v));
+        let text = serde_json::to_string(state).expect("a state is plain data");
+        save_tensors(&self.path("optimizer.safetensors"), &tensors.iter().collect::<Vec<_>>(), &text)?;
+        self.write_derived(state, weights)
+    }
+
+    /// Writes what follows from a committed epoch.
+    fn write_derived(&self, state: &State, weights: &Params) -> Result<()> {
+        if state.best.as_ref().is_some_and(|best| best.epoch == state.epoch) {
+            save_tensors(&self.path("model.safetensors"), &weights.iter().collect::<Vec<_>>(), "")?;
+        }
+        let text = serde_json::to_string_pretty(state).expect("a state is plain data") + "\n";
+        write_atomically(&self.path("state.json"), text.as_bytes())
+    }
+
+    /// Takes up the last committed epoch and completes its files.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Checkpoint`] names the file that is damaged or does not fit the others.
+    pub fn resume(&self) -> Result<Resumed> {
+        let (config, source_vocab, target_vocab) = load_setup(&self.dir)?;
+        let path = self.path("optimizer.safetensors");
+        let fail = |reason: String| Error::Checkpoint { path: path.clone(), reason };
+        let (tensors, text) = load_tensors(&path)?;
+        let state: State = serde_json::from_str(&text)
+            .map_err(|e| fail(format!("expected a training state in its header, found {text:?}: {e}")))?;
+
+        let sizes = (source_vocab.len(), target_vocab.len());
+        let model = Seq2Seq::from_params(&config.model, sizes.0, sizes.1, part(&tensors, WEIGHTS)?)
+            .map_err(|e| misfit(&path, &e))?;
+        let mut adam = Adam::new(&model.params, state.learning_rate);
+        let moments = |prefix: &str| -> Result<Params> { like(&model.params, &part(&tensors, prefix)?) };
+        adam.restore(
+            state.step,
+            moments(FIRST).map_err(|e| misfit(&path, &e))?,
+            moments(SECOND).map_err(|e| misfit(&path, &e))?,
+        )
+        .map_err(|e| misfit(&path, &e))?;
+
+        let history = std::fs::read_to_string(self.path("history.jsonl")).unwrap_or_default();
+        let history = history.lines().take(state.epoch).map(str::to_owned).collect();
+        self.write_derived(&state, &model.params)?;
+        load_tensors(&self.path("model.safetensors"))?;
+        Ok(Resumed { state, config, source_vocab, target_vocab, model, adam, history })
+    }
+}
+
+/// The tensors whose names start with `prefix`, without it.
+fn part(tensors: &Params, prefix: &str) -> Result<Params> {
+    let strip = |t: &Tensor| Some(Tensor { name: t.name.strip_prefix(prefix)?.to_owned(), ..t.clone() });
+    Params::new(tensors.iter().filter_map(strip).collect())
+}
+
+/// `tensors` in the order of `layout`; what is missing is named.
+fn like(layout: &Params, tensors: &Params) -> Result<Params> {
+    let find = |t: &Tensor| {
+        tensors
+            .get(&t.name)
+            .cloned()
+            .ok_or_else(|| Error::Config(format!("a moment of {} is missing", t.name)))
+    };
+    Params::new(layout.iter().map(find).collect::<Result<_>>()?)
+}

@@ -1,0 +1,148 @@
+//! Pairs as ids, ready to be cut into batches.
+
+use crate::config::DataConfig;
+use crate::data::Pair;
+use crate::model::{Batch, EOS};
+use crate::vocab::Vocab;
+
+/// Sequences end to end in one buffer, so that millions of short ones cost little more than their ids.
+#[derive(Debug, Clone, Default)]
+struct Sequences {
+    ids: Vec<u32>,
+    ends: Vec<usize>,
+}
+
+impl Sequences {
+    fn push(&mut self, ids: &[u32]) {
+        self.ids.extend_from_slice(ids);
+        self.ids.push(EOS);
+        self.ends.push(self.ids.len());
+    }
+
+    fn get(&self, index: usize) -> &[u32] {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        &self.ids[start..self.ends[index]]
+    }
+}
+
+/// Encoded pairs; every source and target ends with the end mark.
+#[derive(Debug, Clone, Default)]
+pub struct Dataset {
+    sources: Sequences,
+    targets: Sequences,
+    dropped: usize,
+    unknown: usize,
+}
+
+impl Dataset {
+    /// Encodes the pairs that are no longer than the limits and counts the rest.
+    pub fn training(pairs: &[Pair], source: &Vocab, target: &Vocab, limits: &DataConfig) -> Self {
+        Self::encode(pairs, source, target, limits.max_source_len, limits.max_target_len)
+    }
+
+    /// Encodes all pairs, however long.
+    pub fn whole(pairs: &[Pair], source: &Vocab, target: &Vocab) -> Self {
+        Self::encode(pairs, source, target, usize::MAX, usize::MAX)
+    }
+
+    fn encode(pairs: &[Pair], source: &Vocab, target: &Vocab, max_source: usize, max_target: usize) -> Self {
+        let mut data = Self::default();
+        for pair in pairs {
+            let (s, t) = (source.encode(&pair.source), target.encode(&pair.target));
+            if s.ids.len() > max_source || t.ids.len() > max_target {
+                data.dropped += 1;
+                continue;
+            }
+            data.unknown += s.unknown + t.unknown;
+            data.sources.push(&s.ids);
+            data.targets.push(&t.ids);
+        }
+        data
+    }
+
+    /// Number of pairs.
+    pub fn len(&self) -> usize {
+        self.sources.ends.len()
+    }
+
+    /// Whether there is no pair.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Pairs that were left out because a side is too long.
+    pub fn dropped(&self) -> usize {
+        self.dropped
+    }
+
+    /// Tokens that the vocabularies do not know.
+    pub fn unknown(&self) -> usize {
+        self.unknown
+    }
+
+    /// All target tokens, end marks included.
+    pub fn target_tokens(&self) -> usize {
+        self.targets.ids.len()
+    }
+
+    /// (source, target) lengths, end marks included.
+    pub fn lengths(&self) -> Vec<(usize, usize)> {
+        (0..self.len()).map(|i| (self.sources.get(i).len(), self.targets.get(i).len())).collect()
+    }
+
+    /// The pairs with the given numbers as one batch.
+    ///
+    /// # Panics
+    /// When a number is not below [`Dataset::len`].
+    pub fn batch(&self, pairs: &[usize]) -> Batch {
+        Batch {
+            sources: pairs.iter().map(|&i| self.sources.get(i).to_vec()).collect(),
+            targets: pairs.iter().map(|&i| self.targets.get(i).to_vec()).collect(),
+        }
+    }
+
+    /// A number that differs, in all likelihood, when any id or the order of pairs differs: FNV-1a over the ids.
+    pub fn fingerprint(&self) -> u64 {
+        let ids = self.sources.ids.iter().chain(&self.targets.ids);
+        crate::checkpoint::checksum(ids.flat_map(|id| id.to_le_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Tokens;
+
+    fn data(limits: &DataConfig) -> Dataset {
+        let pairs: Vec<Pair> = [("ab", "X Y"), ("abcabc", "X"), ("c", "X Y Z X")]
+            .map(|(s, t)| Pair { source: s.into(), target: t.into() })
+            .into();
+        let source = Vocab::build(Tokens::Chars, ["abc"], 1);
+        let target = Vocab::build(Tokens::Words, ["X Y Z"], 1);
+        Dataset::training(&pairs, &source, &target, limits)
+    }
+
+    #[test]
+    fn batches_end_with_the_end_mark() {
+        let data = data(&DataConfig::default());
+        let batch = data.batch(&[2, 0]);
+        assert_eq!(batch.sources, [vec![6, EOS], vec![4, 5, EOS]]);
+        assert_eq!(batch.targets, [vec![4, 5, 6, 4, EOS], vec![4, 5, EOS]]);
+        assert_eq!(data.lengths(), [(3, 3), (7, 2), (2, 5)]);
+        assert_eq!(data.target_tokens(), 10);
+    }
+
+    #[test]
+    fn long_pairs_are_dropped_and_counted() {
+        let data = data(&DataConfig { max_source_len: 5, max_target_len: 2, ..DataConfig::default() });
+        assert_eq!((data.len(), data.dropped(), data.unknown()), (1, 2, 0));
+    }
+
+    #[test]
+    fn the_fingerprint_tells_corpora_apart() {
+        let all = data(&DataConfig::default());
+        let fewer = data(&DataConfig { max_source_len: 5, ..DataConfig::default() });
+        assert_eq!(all.fingerprint(), all.clone().fingerprint());
+        assert_ne!(all.fingerprint(), fewer.fingerprint());
+    }
+}

@@ -1,0 +1,119 @@
+//! The model at work on many sources: decoding in batches on all threads, loss and scores of a dev set.
+
+use super::Run;
+use crate::data::corpus::{Group, group};
+use crate::data::{Dataset, Pair};
+use crate::metrics::{Scores, score};
+use crate::model::{EOS, Seq2Seq};
+use crate::search::{Hypothesis, SearchOptions, beam, greedy};
+use crate::vocab::Vocab;
+
+/// Sentences that are decoded together.
+const CHUNK: usize = 64;
+
+/// What an evaluation found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// Mean negative log-likelihood of a target token.
+    pub loss: f64,
+    /// Counts and rates of the greedy hypotheses.
+    pub scores: Scores,
+}
+
+/// Loss and greedy scores of the run's dev set; `dev` holds the same pairs as ids.
+pub fn evaluate(model: &Seq2Seq, source: &Vocab, target: &Vocab, run: &Run<'_>, dev: &Dataset) -> Evaluation {
+    let threads = run.config.train.threads;
+    let lengths = dev.lengths();
+    let mut order: Vec<usize> = (0..dev.len()).collect();
+    order.sort_by_key(|&i| lengths[i]);
+    let (mut nll, mut tokens) = (0.0, 0);
+    for pairs in order.chunks(run.config.train.batch_size.min(256)) {
+        let sum = model.loss(&dev.batch(pairs), threads);
+        nll += sum.nll;
+        tokens += sum.tokens;
+    }
+    let sources: Vec<Vec<u32>> = group(run.dev).iter().map(|case| source_ids(source, case.source)).collect();
+    let max_len = run.config.data.max_target_len;
+    let decoded = in_chunks(&sources, threads, |chunk| greedy(model, chunk, max_len));
+    let tokens_of: Vec<Vec<&str>> = decoded.iter().map(|best| target.tokens_of(&best.ids)).collect();
+    Evaluation { loss: nll / tokens.max(1) as f64, scores: score(target.tokenization(), run.dev, &tokens_of) }
+}
+
+/// The hypotheses of every source, best first; sources are ids that end with the end mark.
+/// The number of threads changes no bit.
+pub fn decode_all(
+    model: &Seq2Seq,
+    sources: &[Vec<u32>],
+    options: &SearchOptions,
+    threads: usize,
+) -> Vec<Vec<Hypothesis>> {
+    in_chunks(sources, threads, |chunk| beam(model, chunk, options))
+}
+
+/// The distinct sources of `pairs` in order, with the hypotheses of each.
+pub fn decode_groups<'a>(
+    model: &Seq2Seq,
+    source: &Vocab,
+    pairs: &'a [Pair],
+    options: &SearchOptions,
+    threads: usize,
+) -> Vec<(Group<'a>, Vec<Hypothesis>)> {
+    let groups = group(pairs);
+    let sources: Vec<Vec<u32>> = groups.iter().map(|case| source_ids(source, case.source)).collect();
+    groups.into_iter().zip(decode_all(model, &sources, options, threads)).collect()
+}
+
+fn source_ids(vocab: &Vocab, text: &str) -> Vec<u32> {
+    let mut ids = vocab.encode(text).ids;
+    ids.push(EOS);
+    ids
+}
+
+/// `work` on chunks of sources of like length, shared out to threads; results in the order of the sources.
+fn in_chunks<T: Send + Default>(
+    sources: &[Vec<u32>],
+    threads: usize,
+    work: impl Fn(&[Vec<u32>]) -> Vec<T> + Sync,
+) -> Vec<T> {
+    let mut order: Vec<usize> = (0..sources.len()).collect();
+    order.sort_by_key(|&i| sources[i].len());
+    let chunks: Vec<&[usize]> = order.chunks(CHUNK).collect();
+    let threads = threads.clamp(1, chunks.len().max(1));
+    let mut results: Vec<T> = Vec::new();
+    results.resize_with(sources.len(), T::default);
+    std::thread::scope(|scope| {
+        let run = |first: usize| {
+            let (chunks, work) = (&chunks, &work);
+            move || -> Vec<(usize, T)> {
+                let mine = chunks.iter().skip(first).step_by(threads);
+                let decode = |chunk: &&[usize]| {
+                    let batch: Vec<Vec<u32>> = chunk.iter().map(|&i| sources[i].clone()).collect();
+                    chunk.iter().copied().zip(work(&batch)).collect::<Vec<_>>()
+                };
+                mine.flat_map(decode).collect()
+            }
+        };
+        let others: Vec<_> = (1..threads).map(|first| scope.spawn(run(first))).collect();
+        let own = run(0)();
+        let joined = others.into_iter().flat_map(|t| t.join().expect("decoding does not panic"));
+        for (i, result) in own.into_iter().chain(joined) {
+            results[i] = result;
+        }
+    });
+    results
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_keep_the_order_of_sources() {
+        let sources: Vec<Vec<u32>> = (0..300).map(|i| vec![7; (i * 7) % 13 + 1]).collect();
+        for threads in [1, 2, 5, 64] {
+            let lengths = in_chunks(&sources, threads, |chunk| chunk.iter().map(Vec::len).collect());
+            assert_eq!(lengths, sources.iter().map(Vec::len).collect::<Vec<_>>());
+        }
+        assert!(in_chunks(&[], 4, |chunk| vec![0u8; chunk.len()]).is_empty());
+    }
+}

@@ -1,0 +1,404 @@
+//! Training: epochs over batches, evaluation on the dev set, and a checkpoint after every epoch.
+//!
+//! Nothing here prints: what happens is told to a closure as [`Event`]s.
+
+mod evaluate;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+pub use evaluate::{Evaluation, decode_all, decode_groups, evaluate};
+
+use crate::checkpoint::{Best, RunDir, State};
+use crate::config::{Config, Metric};
+use crate::data::{Dataset, Pair, batch};
+use crate::error::{Error, Result};
+use crate::model::{Gradients, Seq2Seq, StepOptions};
+use crate::optim::{Adam, clip_grad_norm};
+use crate::rng::{Stream, derive};
+use crate::schedule::Plateau;
+use crate::vocab::Vocab;
+
+/// What a run does with what its directory already holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Refuses a directory that holds a run.
+    Fresh,
+    /// Removes the run that is there.
+    Overwrite,
+    /// Continues after the last finished epoch; starts from the beginning when none has finished.
+    Resume,
+}
+
+/// A training run.
+#[derive(Debug, Clone, Copy)]
+pub struct Run<'a> {
+    /// Model and training.
+    pub config: &'a Config,
+    /// The pairs to learn.
+    pub train: &'a [Pair],
+    /// The pairs that tell which epoch is the best.
+    pub dev: &'a [Pair],
+    /// The checkpoint directory.
+    pub out: &'a Path,
+    /// What to do with what it holds.
+    pub start: Start,
+}
+
+/// One line of `history.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// Number of the epoch, from 1.
+    pub epoch: usize,
+    /// Optimizer steps since the start of the run.
+    pub step: u64,
+    /// Mean training loss of a target token, with dropout and smoothing.
+    pub train_loss: f64,
+    /// Mean negative log-likelihood of a dev token.
+    pub dev_loss: f64,
+    /// Word error rate on the dev set, greedy, in percent.
+    pub wer: f64,
+    /// Token error rate on the dev set, greedy, in percent.
+    pub per: f64,
+    /// Exact lines of the dev set, greedy, in percent.
+    pub exact: f64,
+    /// Whether this is the best epoch so far.
+    pub best: bool,
+    /// The learning rate of the epoch.
+    pub learning_rate: f32,
+    /// Largest gradient norm of the epoch before clipping.
+    pub gradient_norm: f64,
+    /// Seconds of training and evaluation.
+    pub seconds: f64,
+    /// Target tokens a second while training.
+    pub tokens_per_second: f64,
+}
+
+impl EpochRecord {
+    /// The value of a metric.
+    pub fn get(&self, metric: Metric) -> f64 {
+        match metric {
+            Metric::Wer => self.wer,
+            Metric::Per => self.per,
+            Metric::Exact => self.exact,
+            Metric::Loss => self.dev_loss,
+        }
+    }
+}
+
+/// What a run tells while it works.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event<'a> {
+    /// Everything is read and training begins.
+    Start {
+        /// Numbers that the model learns.
+        parameters: usize,
+        /// Training pairs used.
+        pairs: usize,
+        /// Training pairs dropped because a side is longer than the configuration allows.
+        dropped: usize,
+        /// Pairs of the dev set.
+        dev_pairs: usize,
+        /// Tokens of the dev set that no vocabulary knows.
+        dev_unknown: usize,
+        /// Ids of the source and target vocabularies.
+        vocab: (usize, usize),
+        /// Epochs already done.
+        epochs_done: usize,
+        /// Epochs at most.
+        epochs: usize,
+    },
+    /// A step is done.
+    Step {
+        /// Number of the epoch, from 1.
+        epoch: usize,
+        /// Batches of the epoch done.
+        batch: usize,
+        /// Batches of an epoch.
+        batches: usize,
+        /// Mean loss of a target token in this epoch so far.
+        loss: f64,
+        /// Target tokens a second in this epoch so far.
+        tokens_per_second: f64,
+    },
+    /// The epoch's steps are done, the dev set comes next.
+    Evaluate,
+    /// An epoch is done and on disk.
+    Epoch(&'a EpochRecord),
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// All epochs are done.
+    Finished,
+    /// The dev metric has not improved for as long as the configuration tolerates.
+    Stopped,
+    /// The caller's flag was set; the last finished epoch is on disk.
+    Interrupted,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Why.
+    pub end: End,
+    /// Epochs on disk.
+    pub epochs: usize,
+    /// The best of them; `None` when none has finished.
+    pub best: Option<Best>,
+}
+
+/// Trains a model and keeps its checkpoint in `run.out`, epoch by epoch.
+///
+/// After each step `stop` is looked at. The result depends on configuration, seed and pairs alone: not on
+/// threads, nor on how often the run was interrupted and resumed.
+///
+/// # Errors
+/// [`Error::Io`] and [`Error::Checkpoint`] as [`RunDir`] gives them; [`Error::Config`] when a resumed run's
+/// configuration or data is not what it was started with; [`Error::Training`] when there is nothing to learn or to
+/// evaluate, or a loss is not finite. Epochs already on disk stay.
+pub fn train(run: &Run<'_>, stop: &AtomicBool, observe: &mut dyn FnMut(&Event<'_>)) -> Result<Outcome> {
+    run.config.check()?;
+    let mut work = prepare(run)?;
+    let (config, epochs) = (run.config, run.config.train.epochs);
+    observe(&Event::Start {
+        parameters: work.model.params.values(),
+        pairs: work.train.len(),
+        dropped: work.train.dropped(),
+        dev_pairs: run.dev.len(),
+        dev_unknown: work.dev.unknown(),
+        vocab: (work.source_vocab.len(), work.target_vocab.len()),
+        epochs_done: work.state.epoch,
+        epochs,
+    });
+    let mut grads = work.model.params.zeros_like();
+    let lengths = work.train.lengths();
+    loop {
+        let end = if work.state.bad_epochs >= config.train.patience {
+            End::Stopped
+        } else if work.state.epoch >= epochs {
+            End::Finished
+        } else if work.epoch(run, &lengths, &mut grads, stop, observe)? {
+            continue;
+        } else {
+            End::Interrupted
+        };
+        return Ok(Outcome { end, epochs: work.state.epoch, best: work.state.best });
+    }
+}
+
+/// Everything that changes or is looked at while training.
+struct Work {
+    dir: RunDir,
+    source_vocab: Vocab,
+    target_vocab: Vocab,
+    train: Dataset,
+    dev: Dataset,
+    model: Seq2Seq,
+    adam: Adam,
+    state: State,
+    history: Vec<String>,
+}
+
+/// Encodes the data and takes up, or begins, the run.
+fn prepare(run: &Run<'_>) -> Result<Work> {
+    let config = run.config;
+    let dir = RunDir::new(run.out);
+    if run.start == Start::Fresh && dir.holds_run() {
+        return Err(Error::Training(format!(
+            "{} already holds a run; continue it with --resume, replace it with --force, or name another folder",
+            run.out.display()
+        )));
+    }
+    if run.dev.is_empty() {
+        return Err(Error::Training("the dev set is empty; it decides which epoch is the best".into()));
+    }
+    let resumed = if run.start == Start::Resume && dir.committed() { Some(dir.resume()?) } else { None };
+
+    let (source_vocab, target_vocab) = match &resumed {
+        Some(old) => (old.source_vocab.clone(), old.target_vocab.clone()),
+        None => (
+            Vocab::build(
+                config.data.source,
+                run.train.iter().map(|p| p.source.as_str()),
+                config.data.min_count,
+            ),
+            Vocab::build(
+                config.data.target,
+                run.train.iter().map(|p| p.target.as_str()),
+                config.data.min_count,
+            ),
+        ),
+    };
+    let train = Dataset::training(run.train, &source_vocab, &target_vocab, &config.data);
+    if train.is_empty() {
+        return Err(Error::Training(format!(
+            "none of the {} training pairs fits data.max_source_len = {} and data.max_target_len = {}",
+            run.train.len(),
+            config.data.max_source_len,
+            config.data.max_target_len
+        )));
+    }
+    let dev = Dataset::whole(run.dev, &source_vocab, &target_vocab);
+    let data = format!("{:016x}", train.fingerprint());
+
+    let (model, adam, state, history) = match resumed {
+        Some(old) => {
+            check_same(&old.config, config, &old.state, &data)?;
+            let mut state = old.state;
+            if old.config.train.learning_rate != config.train.learning_rate {
+                state.learning_rate = config.train.learning_rate;
+            }
+            let t = &config.train;
+            state.plateau.factor = t.lr_factor;
+            state.plateau.patience = t.lr_patience;
+            state.plateau.min_lr = t.min_learning_rate;
+            (old.model, old.adam, state, old.history)
+        }
+        None => {
+            let t = &config.train;
+            let model = Seq2Seq::new(&config.model, source_vocab.len(), target_vocab.len(), t.seed);
+            let adam = Adam::new(&model.params, t.learning_rate);
+            let state = State {
+                epoch: 0,
+                step: 0,
+                seed: t.seed,
+                learning_rate: t.learning_rate,
+                metric: t.metric,
+                best: None,
+                bad_epochs: 0,
+                plateau: Plateau::new(t.lr_factor, t.lr_patience, t.min_learning_rate),
+                data,
+            };
+            dir.clear()?;
+            (model, adam, state, Vec::new())
+        }
+    };
+    dir.write_setup(config, &source_vocab, &target_vocab)?;
+    Ok(Work { dir, source_vocab, target_vocab, train, dev, model, adam, state, history })
+}
+
+/// Refuses to resume a run with another model, other data, another seed or another metric.
+fn check_same(old: &Config, new: &Config, state: &State, data: &str) -> Result<()> {
+    let differs = |what: &str, old: &dyn std::fmt::Debug, new: &dyn std::fmt::Debug| {
+        Err(Error::Config(format!("a resumed run keeps its {what}: it was {old:?} and is now {new:?}")))
+    };
+    if old.model != new.model {
+        return differs("[model]", &old.model, &new.model);
+    }
+    if old.data != new.data {
+        return differs("[data]", &old.data, &new.data);
+    }
+    if state.seed != new.train.seed {
+        return differs("train.seed", &state.seed, &new.train.seed);
+    }
+    if state.metric != new.train.metric {
+        return differs("train.metric", &state.metric, &new.train.metric);
+    }
+    if state.data != data {
+        return differs("training pairs (fingerprint)", &state.data, &data);
+    }
+    Ok(())
+}
+
+impl Work {
+    /// Trains, evaluates and commits one epoch; `false` when the caller asked to stop.
+    fn epoch(
+        &mut self,
+        run: &Run<'_>,
+        lengths: &[(usize, usize)],
+        grads: &mut Gradients,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<bool> {
+        let t = &run.config.train;
+        let begun = Instant::now();
+        let epoch = self.state.epoch + 1;
+        let batches = batch::plan(lengths, t.batch_size, t.seed, epoch as u64);
+        let (mut loss, mut tokens, mut largest_norm) = (0.0, 0usize, 0.0f64);
+        let mut step = self.state.step;
+        self.adam.lr = self.state.learning_rate;
+        for (i, pairs) in batches.iter().enumerate() {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            step += 1;
+            let options = StepOptions {
+                label_smoothing: t.label_smoothing,
+                dropout_seed: Some(derive(t.seed, Stream::Dropout, step)),
+                threads: t.threads,
+            };
+            let sum = self.model.loss_and_gradients(&self.train.batch(pairs), grads, &options);
+            let norm = clip_grad_norm(grads, t.clip_norm);
+            if !sum.loss.is_finite() || !norm.is_finite() {
+                return Err(self.not_finite(run, step, epoch, sum.loss / sum.tokens as f64, norm));
+            }
+            self.adam.step(&mut self.model.params, grads);
+            loss += sum.loss;
+            tokens += sum.tokens;
+            largest_norm = largest_norm.max(norm);
+            observe(&Event::Step {
+                epoch,
+                batch: i + 1,
+                batches: batches.len(),
+                loss: loss / tokens as f64,
+                tokens_per_second: tokens as f64 / begun.elapsed().as_secs_f64().max(1e-9),
+            });
+        }
+        let tokens_per_second = tokens as f64 / begun.elapsed().as_secs_f64().max(1e-9);
+
+        observe(&Event::Evaluate);
+        let dev = evaluate(&self.model, &self.source_vocab, &self.target_vocab, run, &self.dev);
+        if !dev.loss.is_finite() {
+            return Err(self.not_finite(run, step, epoch, dev.loss, largest_norm));
+        }
+        let mut record = EpochRecord {
+            epoch,
+            step,
+            train_loss: loss / tokens as f64,
+            dev_loss: dev.loss,
+            wer: dev.scores.wer(),
+            per: dev.scores.per(),
+            exact: dev.scores.exact(),
+            best: false,
+            learning_rate: self.state.learning_rate,
+            gradient_norm: largest_norm,
+            seconds: begun.elapsed().as_secs_f64(),
+            tokens_per_second,
+        };
+        let score = record.get(t.metric);
+        record.best = self.state.best.as_ref().is_none_or(|best| t.metric.improves(score, best.score));
+        self.state.epoch = epoch;
+        self.state.step = step;
+        if record.best {
+            self.state.best = Some(Best { epoch, score });
+            self.state.bad_epochs = 0;
+        } else {
+            self.state.bad_epochs += 1;
+        }
+        // The schedule takes smaller for better.
+        let falling = if t.metric == Metric::Exact { -score } else { score };
+        self.state.learning_rate = self.state.plateau.observe(falling, self.state.learning_rate);
+
+        self.history.push(serde_json::to_string(&record).expect("a record is plain data"));
+        self.dir.commit(&self.state, &self.model.params, &self.adam, &self.history)?;
+        observe(&Event::Epoch(&record));
+        Ok(true)
+    }
+
+    fn not_finite(&self, run: &Run<'_>, step: u64, epoch: usize, loss: f64, norm: f64) -> Error {
+        let kept = match self.state.epoch {
+            0 => "no epoch has finished yet".to_owned(),
+            n => format!("epoch {n} is kept in {}", run.out.display()),
+        };
+        Error::Training(format!(
+            "step {step} (epoch {epoch}): loss {loss}, gradient norm {norm}; lower train.learning_rate ({}) or \
+             train.clip_norm ({}) and continue with --resume; {kept}",
+            self.state.learning_rate, run.config.train.clip_norm
+        ))
+    }
+}
