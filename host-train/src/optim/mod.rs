@@ -1,1 +1,7 @@
-//! optim.
+//! Optimizers and gradient clipping.
+
+mod adam;
+mod clip;
+
+pub use adam::Adam;
+pub use clip::clip_grad_norm;

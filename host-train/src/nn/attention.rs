@@ -1,0 +1,284 @@
+//! Additive attention (Bahdanau, Cho, Bengio 2015, section A.1.2).
+//!
+//! `score_t = v · tanh(W_q s + W_k h_t + b)`, weights = softmax of the scores over the source's own tokens,
+//! context = `Σ_t weight_t h_t`. The keys `W_k h_t + b` are computed once a source.
+
+use crate::nn::linear::Linear;
+use crate::nn::loss::softmax;
+use crate::nn::math::tanh;
+use crate::nn::matrix::{add_scaled, dot};
+use crate::nn::params::{Gradients, Init, Layout, ParamId, Params};
+
+/// Additive attention with its parameters `w_q.weight` [size, query], `w_k.weight` [size, memory],
+/// `w_k.bias` [size] and `v.weight` [1, size].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Additive {
+    query: Linear,
+    key: Linear,
+    v: ParamId,
+}
+
+/// What is attended to: sentence after sentence, each token's vector and key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Memory {
+    lengths: Vec<usize>,
+    /// First row of each sentence.
+    offsets: Vec<usize>,
+    /// [rows, memory width].
+    values: Vec<f32>,
+    /// [rows, size].
+    keys: Vec<f32>,
+}
+
+/// What the steps leave for backward: a row for each query, and within it a position for each source token.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct AttentionTrace {
+    /// First position of each row.
+    starts: Vec<usize>,
+    /// [rows, size]: projected queries.
+    queries: Vec<f32>,
+    /// [positions]: scores before the softmax.
+    scores: Vec<f32>,
+    /// [positions]: attention weights.
+    weights: Vec<f32>,
+    /// [positions, size]: `tanh(query + key)`.
+    energies: Vec<f32>,
+}
+
+/// Gradients of a memory's values and keys, collected over all steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MemoryGradient {
+    values: Vec<f32>,
+    keys: Vec<f32>,
+}
+
+impl Memory {
+    /// Source tokens of each sentence.
+    pub fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    /// All keys, [rows, size].
+    pub fn keys(&self) -> &[f32] {
+        &self.keys
+    }
+}
+
+impl AttentionTrace {
+    /// Projected queries, [rows, size].
+    pub fn queries(&self) -> &[f32] {
+        &self.queries
+    }
+
+    /// Scores of all rows and positions before the softmax.
+    pub fn scores(&self) -> &[f32] {
+        &self.scores
+    }
+
+    /// The weights of query row `row` over the tokens of its source.
+    pub fn weights(&self, row: usize) -> &[f32] {
+        let end = self.starts.get(row + 1).copied().unwrap_or(self.weights.len());
+        &self.weights[self.starts[row]..end]
+    }
+}
+
+impl Additive {
+    /// Declares the parameters under `name`.
+    pub fn declare(layout: &mut Layout, name: &str, query: usize, memory: usize, size: usize) -> Self {
+        let query = Linear::declare(layout, &format!("{name}.w_q"), query, size, false);
+        let key = Linear::declare(layout, &format!("{name}.w_k"), memory, size, true);
+        let init = Init::Uniform(1.0 / (size as f32).sqrt());
+        Self { query, key, v: layout.declare(format!("{name}.v.weight"), &[1, size], init) }
+    }
+
+    /// Width of queries and keys.
+    pub fn size(&self) -> usize {
+        self.key.outputs()
+    }
+
+    /// Width of a memory vector, and so of a context.
+    pub fn memory_width(&self) -> usize {
+        self.key.inputs()
+    }
+
+    /// A memory of sentences of the given lengths; `values` [sum of lengths, memory width], sentence after
+    /// sentence.
+    pub fn memory(&self, params: &Params, lengths: Vec<usize>, values: Vec<f32>) -> Memory {
+        let mut offset = 0;
+        let first = |&length: &usize| {
+            offset += length;
+            offset - length
+        };
+        let offsets = lengths.iter().map(first).collect();
+        let keys = self.key.forward(params, &values);
+        Memory { lengths, offsets, values, keys }
+    }
+
+    /// Attends from `states` [rows, query width], row `i` to the sentence `sentences[i]`: appends to
+    /// `trace`, and writes the contexts [rows, memory width].
+    pub fn step(
+        &self,
+        params: &Params,
+        memory: &Memory,
+        sentences: &[usize],
+        states: &[f32],
+        contexts: &mut [f32],
+        trace: &mut AttentionTrace,
+    ) {
+        let (size, width) = (self.size(), self.memory_width());
+        let queries = self.query.forward(params, states);
+        let v = params.at(self.v);
+        contexts.fill(0.0);
+        let rows = queries.chunks_exact(size).zip(contexts.chunks_exact_mut(width));
+        for (&sentence, (query, context)) in sentences.iter().zip(rows) {
+            let (length, first) = (memory.lengths[sentence], memory.offsets[sentence]);
+            let start = trace.weights.len();
+            trace.starts.push(start);
+            for key in memory.keys[first * size..(first + length) * size].chunks_exact(size) {
+                let at = trace.energies.len();
+                trace.energies.extend(query.iter().zip(key).map(|(q, k)| tanh(q + k)));
+                trace.scores.push(dot(v, &trace.energies[at..]));
+            }
+            trace.weights.extend_from_slice(&trace.scores[start..]);
+            softmax(&mut trace.weights[start..]);
+            let values = memory.values[first * width..(first + length) * width].chunks_exact(width);
+            for (&weight, value) in trace.weights[start..].iter().zip(values) {
+                add_scaled(context, weight, value);
+            }
+        }
+        trace.queries.extend_from_slice(&queries);
+    }
+
+    /// Zero gradients for a memory.
+    pub fn memory_gradient(&self, memory: &Memory) -> MemoryGradient {
+        MemoryGradient { values: vec![0.0; memory.values.len()], keys: vec![0.0; memory.keys.len()] }
+    }
+
+    /// The reverse of the rows of [`Additive::step`] that begin at `first_row` of the trace.
+    ///
+    /// `d_contexts` are the gradients of the contexts; `d_weights`, if any, those that reach the weights
+    /// otherwise, position after position. Collects in `d_memory` and `grads`; writes the gradients of the
+    /// projected queries [rows, size].
+    #[allow(clippy::too_many_arguments)]
+    pub fn step_backward(
+        &self,
+        params: &Params,
+        grads: &mut Gradients,
+        memory: &Memory,
+        sentences: &[usize],
+        (trace, first_row): (&AttentionTrace, usize),
+        d_contexts: &[f32],
+        d_weights: Option<&[f32]>,
+        d_memory: &mut MemoryGradient,
+        d_queries: &mut [f32],
+    ) {
+        let (size, width) = (self.size(), self.memory_width());
+        let v = params.at(self.v);
+        let dv = grads.at_mut(self.v);
+        d_queries.fill(0.0);
+        let origin = trace.starts.get(first_row).copied().unwrap_or(0);
+        let mut d_scores = Vec::new();
+        let rows = d_contexts.chunks_exact(width).zip(d_queries.chunks_exact_mut(size));
+        for (i, (&sentence, (d_context, d_query))) in sentences.iter().zip(rows).enumerate() {
+            let (length, first) = (memory.lengths[sentence], memory.offsets[sentence]);
+            let start = trace.starts[first_row + i];
+            let weights = &trace.weights[start..start + length];
+
+            d_scores.clear();
+            for t in 0..length {
+                let at = (first + t) * width..(first + t + 1) * width;
+                let extra = d_weights.map_or(0.0, |d| d[start - origin + t]);
+                d_scores.push(extra + dot(d_context, &memory.values[at.clone()]));
+                add_scaled(&mut d_memory.values[at], weights[t], d_context);
+            }
+            // Softmax: d_score = weight (d_weight - Σ weight d_weight).
+            let mean: f32 = weights.iter().zip(&d_scores).map(|(w, d)| w * d).sum();
+            for t in 0..length {
+                let d_score = weights[t] * (d_scores[t] - mean);
+                let energy = &trace.energies[(start + t) * size..(start + t + 1) * size];
+                let d_key = &mut d_memory.keys[(first + t) * size..(first + t + 1) * size];
+                for j in 0..size {
+                    let d = d_score * v[j] * (1.0 - energy[j] * energy[j]);
+                    d_key[j] += d;
+                    d_query[j] += d;
+                    dv[j] += d_score * energy[j];
+                }
+            }
+        }
+    }
+
+    /// Adds to `d_states` [rows, query width] the gradients of the states that made the queries.
+    pub fn add_state_gradient(&self, params: &Params, d_queries: &[f32], d_states: &mut [f32]) {
+        self.query.add_input_gradient(params, d_queries, d_states, self.query.inputs(), 0);
+    }
+
+    /// Adds the gradients of the weights once all steps have been reversed, given all states that were
+    /// projected and the gradients of all queries; returns the gradient of the memory's values.
+    pub fn finish(
+        &self,
+        params: &Params,
+        grads: &mut Gradients,
+        memory: &Memory,
+        states: &[f32],
+        d_queries: &[f32],
+        d_memory: MemoryGradient,
+    ) -> Vec<f32> {
+        self.query.weight_gradients(grads, states, d_queries);
+        self.key.weight_gradients(grads, &memory.values, &d_memory.keys);
+        let mut d_values = d_memory.values;
+        self.key.add_input_gradient(params, &d_memory.keys, &mut d_values, self.memory_width(), 0);
+        d_values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::check::{GradientCheck, values};
+
+    #[test]
+    fn gradients() {
+        let (query, width, size) = (3, 4, 5);
+        let mut layout = Layout::default();
+        let attention = Additive::declare(&mut layout, "attention", query, width, size);
+        let lengths = vec![3, 1, 2];
+        let sentences = [0, 1, 2, 0];
+        let (rc, rw) = (values(4 * width, 1), values(3 + 1 + 2 + 3, 2));
+        let inputs = vec![values(6 * width, 3), values(4 * query, 4)];
+        let forward = |p: &Params, x: &[Vec<f32>]| {
+            let memory = attention.memory(p, lengths.clone(), x[0].clone());
+            let (mut trace, mut contexts) = (AttentionTrace::default(), vec![0.0; 4 * width]);
+            attention.step(p, &memory, &sentences, &x[1], &mut contexts, &mut trace);
+            (memory, trace, contexts)
+        };
+        GradientCheck::new(layout.init(6), inputs).run(
+            |p, x| {
+                let (_, trace, contexts) = forward(p, x);
+                GradientCheck::weigh(&contexts, &rc) + GradientCheck::weigh(&trace.weights, &rw)
+            },
+            |p, g, x| {
+                let (memory, trace, _) = forward(p, x);
+                let mut d_memory = attention.memory_gradient(&memory);
+                let mut d_queries = vec![0.0; 4 * size];
+                let at = (&trace, 0);
+                let d = (&mut d_memory, &mut d_queries);
+                attention.step_backward(p, g, &memory, &sentences, at, &rc, Some(&rw), d.0, d.1);
+                let mut d_states = vec![0.0; 4 * query];
+                attention.add_state_gradient(p, &d_queries, &mut d_states);
+                vec![attention.finish(p, g, &memory, &x[1], &d_queries, d_memory), d_states]
+            },
+        );
+    }
+
+    #[test]
+    fn weights_sum_to_one_and_an_empty_source_gives_zeros() {
+        let mut layout = Layout::default();
+        let attention = Additive::declare(&mut layout, "attention", 2, 2, 3);
+        let params = layout.init(1);
+        let memory = attention.memory(&params, vec![0, 4], values(8, 1));
+        let (mut trace, mut contexts) = (AttentionTrace::default(), vec![1.0; 4]);
+        attention.step(&params, &memory, &[0, 1], &values(4, 2), &mut contexts, &mut trace);
+        assert_eq!((trace.weights(0).len(), &contexts[..2]), (0, &[0.0, 0.0][..]));
+        assert!((trace.weights(1).iter().sum::<f32>() - 1.0).abs() < 1e-6);
+    }
+}

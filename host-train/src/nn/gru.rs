@@ -1,0 +1,75 @@
+//! The gated recurrent unit, in PyTorch's form.
+//!
+//! `r = σ(x_r + q_r)`, `z = σ(x_z + q_z)`, `n = tanh(x_n + r q_n)`, `h' = (1 - z) n + z h`, where
+//! `x = W_ih x + b_ih` and `q = W_hh h + b_hh`, each with the gates r, z, n stacked.
+
+use crate::nn::math::{sigmoid, tanh};
+
+/// Steps a block of rows. `gates` [rows, 3 hidden] holds `x` and afterwards `r, z, n`; `recurrent`, of the
+/// same shape, holds `q` and stays; `h` [rows, hidden] is the state.
+pub fn step(hidden: usize, gates: &mut [f32], recurrent: &[f32], h: &mut [f32]) {
+    let rows = gates.chunks_exact_mut(3 * hidden).zip(recurrent.chunks_exact(3 * hidden));
+    for ((gates, q), h) in rows.zip(h.chunks_exact_mut(hidden)) {
+        let (rz, n) = gates.split_at_mut(2 * hidden);
+        let (q_rz, q_n) = q.split_at(2 * hidden);
+        for (x, q) in rz.iter_mut().zip(q_rz) {
+            *x = sigmoid(*x + q);
+        }
+        let (r, z) = rz.split_at(hidden);
+        for (((n, q), r), (z, h)) in n.iter_mut().zip(q_n).zip(r).zip(z.iter().zip(h)) {
+            *n = tanh(*n + r * q);
+            *h = *n + z * (*h - *n);
+        }
+    }
+}
+
+/// The reverse of [`step`], given the state `prev` before it. `gates` become the gradients of `x`, and
+/// `recurrent` those of `q`; `dh` comes with the gradient of the state after the step and leaves with the
+/// part of the gradient of `prev` that does not pass through `q`.
+pub fn step_backward(hidden: usize, gates: &mut [f32], recurrent: &mut [f32], prev: &[f32], dh: &mut [f32]) {
+    let rows = gates.chunks_exact_mut(3 * hidden).zip(recurrent.chunks_exact_mut(3 * hidden));
+    let states = prev.chunks_exact(hidden).zip(dh.chunks_exact_mut(hidden));
+    for ((gates, q), (prev, dh)) in rows.zip(states) {
+        let (r, zn) = gates.split_at_mut(hidden);
+        let (z, n) = zn.split_at_mut(hidden);
+        let (q_r, q_zn) = q.split_at_mut(hidden);
+        let (q_z, q_n) = q_zn.split_at_mut(hidden);
+        for i in 0..hidden {
+            let dn = dh[i] * (1.0 - z[i]) * (1.0 - n[i] * n[i]);
+            let dz = dh[i] * (prev[i] - n[i]) * z[i] * (1.0 - z[i]);
+            let dr = dn * q_n[i] * r[i] * (1.0 - r[i]);
+            dh[i] *= z[i];
+            q_n[i] = dn * r[i];
+            (q_r[i], q_z[i]) = (dr, dz);
+            (r[i], z[i], n[i]) = (dr, dz, dn);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::check::{GradientCheck, values};
+    use crate::nn::params::Params;
+
+    #[test]
+    fn gradients() {
+        let (hidden, rows) = (5, 3);
+        let inputs = vec![values(rows * 15, 1), values(rows * 15, 2), values(rows * 5, 3)];
+        let r = values(rows * 5, 4);
+        GradientCheck::new(Params::default(), inputs).run(
+            |_, x| {
+                let (mut gates, mut h) = (x[0].clone(), x[2].clone());
+                step(hidden, &mut gates, &x[1], &mut h);
+                GradientCheck::weigh(&h, &r)
+            },
+            |_, _, x| {
+                let (mut gates, mut recurrent, mut h) = (x[0].clone(), x[1].clone(), x[2].clone());
+                step(hidden, &mut gates, &recurrent, &mut h);
+                let mut dh = r.clone();
+                step_backward(hidden, &mut gates, &mut recurrent, &x[2], &mut dh);
+                vec![gates, recurrent, dh]
+            },
+        );
+    }
+}

@@ -1,0 +1,138 @@
+//! Softmax and cross-entropy.
+
+use crate::nn::math::exp;
+
+/// Cross-entropy of rows of logits, with PyTorch's label smoothing:
+/// `(1 - ε) · -log p[target] + ε / V · Σ_v -log p[v]`.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct CrossEntropy {
+    /// Sum over the rows of `-log p[target]`.
+    pub nll: f64,
+    /// Sum over the rows of the smoothed loss.
+    pub loss: f64,
+}
+
+/// The loss of `logits` [rows, vocab], summed over the rows.
+pub fn cross_entropy(logits: &[f32], targets: &[u32], vocab: usize, smoothing: f32) -> CrossEntropy {
+    let mut total = CrossEntropy::default();
+    for (row, &target) in logits.chunks_exact(vocab).zip(targets) {
+        total.add(row, target, log_sum_exp(row), smoothing);
+    }
+    total
+}
+
+/// As [`cross_entropy`]; every logit is replaced by `scale` times its gradient:
+/// `softmax - (1 - ε) onehot(target) - ε / V`.
+pub fn cross_entropy_backward(
+    logits: &mut [f32],
+    targets: &[u32],
+    vocab: usize,
+    smoothing: f32,
+    scale: f32,
+) -> CrossEntropy {
+    let mut total = CrossEntropy::default();
+    let uniform = smoothing / vocab as f32;
+    for (row, &target) in logits.chunks_exact_mut(vocab).zip(targets) {
+        let lse = log_sum_exp(row);
+        total.add(row, target, lse, smoothing);
+        let shift = lse as f32;
+        row.iter_mut().for_each(|x| *x = scale * (exp(*x - shift) - uniform));
+        row[target as usize] -= scale * (1.0 - smoothing);
+    }
+    total
+}
+
+impl CrossEntropy {
+    fn add(&mut self, row: &[f32], target: u32, lse: f64, smoothing: f32) {
+        let nll = lse - f64::from(row[target as usize]);
+        self.nll += nll;
+        if smoothing == 0.0 {
+            self.loss += nll;
+        } else {
+            let mean = row.iter().map(|&x| f64::from(x)).sum::<f64>() / row.len() as f64;
+            let smoothing = f64::from(smoothing);
+            self.loss += (1.0 - smoothing) * nll + smoothing * (lse - mean);
+        }
+    }
+}
+
+/// `log Σ e^x`, shifted by the greatest value.
+pub fn log_sum_exp(row: &[f32]) -> f64 {
+    let max = maximum(row);
+    let (chunks, rest) = row.as_chunks::<8>();
+    let mut lanes = [0.0f32; 8];
+    for chunk in chunks {
+        for i in 0..8 {
+            lanes[i] += exp(chunk[i] - max);
+        }
+    }
+    let rest: f32 = rest.iter().map(|&x| exp(x - max)).sum();
+    f64::from(max) + f64::from(lanes.iter().sum::<f32>() + rest).ln()
+}
+
+/// Replaces scores by their softmax; an empty row stays empty.
+pub fn softmax(row: &mut [f32]) {
+    let max = maximum(row);
+    let mut sum = 0.0;
+    for x in row.iter_mut() {
+        *x = exp(*x - max);
+        sum += *x;
+    }
+    row.iter_mut().for_each(|x| *x /= sum);
+}
+
+/// Replaces logits by log-probabilities.
+pub fn log_softmax(row: &mut [f32]) {
+    let lse = log_sum_exp(row) as f32;
+    row.iter_mut().for_each(|x| *x -= lse);
+}
+
+fn maximum(row: &[f32]) -> f32 {
+    row.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::check::{GradientCheck, values};
+    use crate::nn::params::Params;
+
+    #[test]
+    fn gradients() {
+        for smoothing in [0.0, 0.1] {
+            let targets = [3, 0, 6];
+            let logits: Vec<f32> = values(21, 4).iter().map(|x| 2.0 * x).collect();
+            GradientCheck::new(Params::default(), vec![logits]).run(
+                |_, x| 2.0 * cross_entropy(&x[0], &targets, 7, smoothing).loss,
+                |_, _, x| {
+                    let mut d = x[0].clone();
+                    cross_entropy_backward(&mut d, &targets, 7, smoothing, 2.0);
+                    vec![d]
+                },
+            );
+        }
+    }
+
+    #[test]
+    fn large_logits_stay_finite() {
+        let mut row = [1000.0, 0.0, -1000.0];
+        assert!((log_sum_exp(&row) - 1000.0).abs() < 1e-9);
+        let total = cross_entropy_backward(&mut row, &[2], 3, 0.0, 1.0);
+        assert!((total.nll - 2000.0).abs() < 1e-3);
+        assert!((row[0] - 1.0).abs() < 1e-6 && (row[2] + 1.0).abs() < 1e-6, "{row:?}");
+    }
+
+    #[test]
+    fn not_a_number_is_not_hidden() {
+        assert!(log_sum_exp(&[0.0, f32::NAN]).is_nan());
+        let mut row = [f32::NAN, 1.0];
+        softmax(&mut row);
+        assert!(row[0].is_nan());
+    }
+
+    #[test]
+    fn smoothing_by_hand() {
+        let c = cross_entropy(&[0.0, 0.0], &[1], 2, 0.1);
+        assert!((c.nll - 2f64.ln()).abs() < 1e-6 && (c.loss - 2f64.ln()).abs() < 1e-6);
+    }
+}
