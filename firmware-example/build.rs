@@ -1,0 +1,65 @@
+//! Chooses the board from the target, hands its memory map to the linker and puts the model where `model.rs` finds it.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs, process};
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=boards");
+    println!("cargo::rerun-if-env-changed=KINGLET_MODEL");
+    let target = variable("TARGET");
+    if !target.starts_with("thumb") {
+        return; // Only the desktop's reference program is built for a host.
+    }
+    let out = PathBuf::from(variable("OUT_DIR"));
+    board(&target, &out);
+    model(&out);
+}
+
+fn board(target: &str, out: &Path) {
+    let microbit = target.starts_with("thumbv6m") && env::var_os("CARGO_FEATURE_MICROBIT").is_some();
+    let (board, name) = match target {
+        _ if microbit => ("microbit", "BBC micro:bit, nRF51822, Cortex-M0"),
+        _ if target.starts_with("thumbv7em") => ("mps2", "MPS2 AN386, Cortex-M4F"),
+        _ if target.starts_with("thumbv7m") => ("mps2", "MPS2 AN385, Cortex-M3"),
+        _ if target.starts_with("thumbv6m") => ("mps2", "MPS2 AN385, Cortex-M0 code"),
+        _ => fail(&format!("no board for {target}; see README.md, \"Another board\"")),
+    };
+    println!("cargo::rustc-cfg=board=\"{board}\"");
+    println!("cargo::rustc-env=BOARD_NAME={name}");
+    copy(&PathBuf::from(format!("boards/{board}.x")), &out.join("memory.x"));
+    println!("cargo::rustc-link-search={}", out.display());
+    println!("cargo::rustc-link-arg-bins=-Tlink.x");
+    // Without it the linker pads the file to pages, which flashing tools write.
+    println!("cargo::rustc-link-arg-bins=--nmagic");
+}
+
+/// The blob and, where there is one, the table of expected results beside it.
+fn model(out: &Path) {
+    let default = || PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("models/g2p.kgl");
+    let blob = env::var_os("KINGLET_MODEL").map_or_else(default, PathBuf::from);
+    let table = blob.with_extension("selftest");
+    println!("cargo::rerun-if-changed={}", blob.display());
+    println!("cargo::rerun-if-changed={}", table.display());
+    copy(&blob, &out.join("model.kgl"));
+    if table.exists() {
+        copy(&table, &out.join("model.selftest"));
+    } else if let Err(error) = fs::write(out.join("model.selftest"), "") {
+        fail(&format!("cannot write in {}: {error}", out.display()));
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    if let Err(error) = fs::copy(from, to) {
+        fail(&format!("cannot copy {}: {error}; KINGLET_MODEL=FILE chooses another model", from.display()));
+    }
+}
+
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| fail(&format!("{name} is not set: run through cargo")))
+}
+
+fn fail(message: &str) -> ! {
+    println!("cargo::error={message}");
+    process::exit(1)
+}

@@ -1,0 +1,72 @@
+//! One word decoded to one line of text that holds every bit of the result: what desktop and boards compare.
+
+use core::fmt::{self, Write};
+
+use kinglet::{Hypothesis, Model, Options, RunError, Session};
+
+use crate::limits;
+
+/// Width of the beam of the second search.
+pub const BEAM: u8 = 4;
+
+/// Why there is no record.
+#[derive(Debug, Clone, Copy)]
+pub enum Failure {
+    /// The RAM holds no session of this model.
+    Room,
+    /// The word was refused.
+    Run(RunError),
+    /// The output failed.
+    Output,
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        Self::Run(error)
+    }
+}
+
+impl From<fmt::Error> for Failure {
+    fn from(_: fmt::Error) -> Self {
+        Self::Output
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Room => f.write_str("not enough RAM for this model"),
+            Self::Run(error) => error.fmt(f),
+            Self::Output => f.write_str("the output failed"),
+        }
+    }
+}
+
+/// The first line of a list of records: which blob they belong to.
+///
+/// # Errors
+/// What `out` returns.
+pub fn header(model: &Model<'_>, out: &mut impl Write) -> fmt::Result {
+    write!(out, "# blob crc {:08x}", model.crc())
+}
+
+/// Writes the results of greedy search and of a beam of [`BEAM`], best first, each behind a tab: the score's bits in
+/// hexadecimal, then the token ids. No line end.
+///
+/// # Errors
+/// [`Failure`]; nothing is written unless the word was decoded.
+pub fn write(model: &Model<'_>, ram: &mut [u8], word: &[u8], out: &mut impl Write) -> Result<(), Failure> {
+    let limits = limits::fit(model, ram.len(), BEAM).ok_or(Failure::Room)?;
+    let mut session = Session::new(model, ram, limits)?;
+    session.read_text(word)?;
+    hypothesis(session.greedy(&Options::default())?, out)?;
+    for found in session.beam(&Options { beam_size: BEAM, ..Options::default() })?.iter() {
+        hypothesis(found, out)?;
+    }
+    Ok(())
+}
+
+fn hypothesis(found: Hypothesis<'_>, out: &mut impl Write) -> fmt::Result {
+    write!(out, "\t{:08x}", found.score.to_bits())?;
+    found.tokens.iter().try_for_each(|id| write!(out, " {id}"))
+}
