@@ -131,6 +131,7 @@ pub struct AttentionConfig {
 /// Which dev metric decides what the best epoch is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Metric {
     /// Percent of sources whose whole hypothesis equals no reference.
     Wer,

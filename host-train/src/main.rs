@@ -1,2 +1,7 @@
 //! Command line of the trainer.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kinglet_train::cli::main()
+}

@@ -1,1 +1,56 @@
-//! cli.
+//! The command line: one file a subcommand, each an `Args` and a `run`.
+//!
+//! Results go to standard output and everything else to standard error. Exit codes: 0 done, 1 failed on data or
+//! files, 2 wrong usage, 130 interrupted.
+
+pub mod decode;
+pub mod evaluate;
+pub mod generate;
+pub mod options;
+pub mod progress;
+pub mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Trains small sequence-to-sequence models on the CPU.
+#[derive(Debug, Parser)]
+#[command(name = "kinglet-train", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(train::Args),
+    Evaluate(evaluate::Args),
+    Decode(decode::Args),
+    Generate(generate::Args),
+}
+
+/// Options that contradict each other; exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// Exit code of a run that was interrupted: 128 and SIGINT's number, as shells count.
+pub const INTERRUPTED: u8 = 130;
+
+/// Reads the arguments of the process, does what they ask, and tells how it ended.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Train(args) => train::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Decode(args) => decode::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Generate(args) => generate::run(&args).map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|error| report("kinglet-train", &error))
+}
+
+/// Prints an error with its causes on one line of standard error and gives its exit code.
+pub fn report(program: &str, error: &anyhow::Error) -> ExitCode {
+    eprintln!("{program}: {}", format!("{error:#}").trim_end().replace('\n', " "));
+    if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+}

@@ -103,21 +103,19 @@ pub fn generate(task: Task, size: usize, seed: u64) -> Result<Splits> {
     }
     let mut random = Random::new(derive(seed, Stream::Generate, task as u64));
     let mut splits = Splits::default();
-    let (dev, test) = (size / 10, size / 10);
-    let wanted = [size - dev - test, dev, test];
+    let tenth = size / 10;
     let mut seen = BTreeSet::new();
     let mut idle = 0;
     while splits.len() < size {
         let pair = task.pair(&mut random);
         let key = task.part_key(&pair).bytes().chain(seed.to_le_bytes());
-        let part = match checksum(key) % 10 {
-            8 => 1,
-            9 => 2,
-            _ => 0,
+        let (into, wanted) = match checksum(key) % 10 {
+            8 => (&mut splits.dev, tenth),
+            9 => (&mut splits.test, tenth),
+            _ => (&mut splits.train, size - 2 * tenth),
         };
-        let into = [&mut splits.train, &mut splits.dev, &mut splits.test][part];
         idle += 1;
-        if into.len() < wanted[part] && seen.insert(pair.source.clone()) {
+        if into.len() < wanted && seen.insert(pair.source.clone()) {
             into.push(pair);
             idle = 0;
         } else if idle > PATIENCE {

@@ -22,21 +22,28 @@ pub struct Evaluation {
 
 /// Loss and greedy scores of the run's dev set; `dev` holds the same pairs as ids.
 pub fn evaluate(model: &Seq2Seq, source: &Vocab, target: &Vocab, run: &Run<'_>, dev: &Dataset) -> Evaluation {
-    let threads = run.config.train.threads;
-    let lengths = dev.lengths();
-    let mut order: Vec<usize> = (0..dev.len()).collect();
+    let (threads, max_len) = (run.config.train.threads, run.config.data.max_target_len);
+    let sources: Vec<Vec<u32>> = group(run.dev).iter().map(|case| source_ids(source, case.source)).collect();
+    let decoded = in_chunks(&sources, threads, |chunk| greedy(model, chunk, max_len));
+    let tokens_of: Vec<Vec<&str>> = decoded.iter().map(|best| target.tokens_of(&best.ids)).collect();
+    Evaluation {
+        loss: mean_loss(model, dev, run.config.train.batch_size.min(256), threads),
+        scores: score(target.tokenization(), run.dev, &tokens_of),
+    }
+}
+
+/// Mean negative log-likelihood of a target token over all pairs, in batches of like lengths.
+pub fn mean_loss(model: &Seq2Seq, data: &Dataset, batch_size: usize, threads: usize) -> f64 {
+    let lengths = data.lengths();
+    let mut order: Vec<usize> = (0..data.len()).collect();
     order.sort_by_key(|&i| lengths[i]);
     let (mut nll, mut tokens) = (0.0, 0);
-    for pairs in order.chunks(run.config.train.batch_size.min(256)) {
-        let sum = model.loss(&dev.batch(pairs), threads);
+    for pairs in order.chunks(batch_size.max(1)) {
+        let sum = model.loss(&data.batch(pairs), threads);
         nll += sum.nll;
         tokens += sum.tokens;
     }
-    let sources: Vec<Vec<u32>> = group(run.dev).iter().map(|case| source_ids(source, case.source)).collect();
-    let max_len = run.config.data.max_target_len;
-    let decoded = in_chunks(&sources, threads, |chunk| greedy(model, chunk, max_len));
-    let tokens_of: Vec<Vec<&str>> = decoded.iter().map(|best| target.tokens_of(&best.ids)).collect();
-    Evaluation { loss: nll / tokens.max(1) as f64, scores: score(target.tokenization(), run.dev, &tokens_of) }
+    nll / tokens.max(1) as f64
 }
 
 /// The hypotheses of every source, best first; sources are ids that end with the end mark.

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-pub use evaluate::{Evaluation, decode_all, decode_groups, evaluate};
+pub use evaluate::{Evaluation, decode_all, decode_groups, evaluate, mean_loss};
 
 use crate::checkpoint::{Best, RunDir, State};
 use crate::config::{Config, Metric};

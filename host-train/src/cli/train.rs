@@ -1,0 +1,148 @@
+//! `kinglet-train train`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+
+use crate::cli::progress::Progress;
+use crate::cli::{INTERRUPTED, Usage};
+use crate::config::Config;
+use crate::data::corpus;
+use crate::error::{Error, Result};
+use crate::trainer::{self, End, Outcome, Run, Start};
+
+/// Train a model and keep its checkpoint, epoch by epoch
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Model and training, TOML [default with --resume: the run's own]
+    #[arg(long, value_name = "FILE", required_unless_present = "resume")]
+    config: Option<PathBuf>,
+    /// Training pairs, a line each: source<TAB>target
+    #[arg(long, value_name = "FILE")]
+    train: PathBuf,
+    /// Pairs that tell which epoch is the best
+    #[arg(long, value_name = "FILE")]
+    dev: PathBuf,
+    /// The checkpoint directory
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Continue the run in the directory after its last finished epoch
+    #[arg(long, conflicts_with = "force")]
+    resume: bool,
+    /// Replace the run in the directory
+    #[arg(long)]
+    force: bool,
+    /// Seed of initial weights, order and dropout, instead of the configuration's
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Threads, instead of the configuration's; any number gives the same bits
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Passes over the training pairs at most, instead of the configuration's
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Trains as the arguments say.
+///
+/// # Errors
+/// Whatever reading the files or [`trainer::train`] gives.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut config = read_config(args)?;
+    config.train.seed = args.seed.unwrap_or(config.train.seed);
+    config.train.threads = args.threads.unwrap_or(config.train.threads);
+    config.train.epochs = args.epochs.unwrap_or(config.train.epochs);
+    let train = corpus::read(&args.train)?;
+    let dev = corpus::read(&args.dev)?;
+    let start = match (args.resume, args.force) {
+        (true, _) => Start::Resume,
+        (_, true) => Start::Overwrite,
+        _ => Start::Fresh,
+    };
+    let run = Run { config: &config, train: &train, dev: &dev, out: &args.out, start };
+    let outcome = train_with_progress(&run)?;
+    tell(args, &config, &outcome);
+    Ok(if outcome.end == End::Interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+}
+
+/// Trains with the progress on standard error; Ctrl-C ends the run after the current step, a second one ends the
+/// process.
+///
+/// # Errors
+/// As [`trainer::train`].
+pub fn train_with_progress(run: &Run<'_>) -> Result<Outcome> {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    static HANDLER: Once = Once::new();
+    HANDLER.call_once(|| {
+        // Without a handler Ctrl-C ends the process at once, which the checkpoint survives.
+        let _ = ctrlc::set_handler(|| {
+            if STOP.swap(true, Ordering::Relaxed) {
+                std::process::exit(i32::from(INTERRUPTED));
+            }
+        });
+    });
+    let mut progress = Progress::new(run.config.train.metric);
+    let outcome = trainer::train(run, &STOP, &mut |event| progress.observe(event));
+    progress.finish();
+    outcome
+}
+
+fn read_config(args: &Args) -> anyhow::Result<Config> {
+    let path = match &args.config {
+        Some(path) => path.clone(),
+        None => {
+            let path = args.out.join("config.toml");
+            if !path.exists() {
+                let out = args.out.display();
+                return Err(Usage(format!("{out} holds no run to resume; start one with --config")).into());
+            }
+            path
+        }
+    };
+    let text = std::fs::read_to_string(&path).map_err(|source| Error::Io {
+        action: "read",
+        path: path.clone(),
+        source,
+    })?;
+    Config::from_toml(&text).with_context(|| path.display().to_string())
+}
+
+fn tell(args: &Args, config: &Config, outcome: &Outcome) {
+    let out = args.out.display();
+    let metric = config.train.metric.name();
+    if outcome.end == End::Interrupted {
+        let (train, dev) = (args.train.display(), args.dev.display());
+        eprintln!(
+            "interrupted; {} epochs are kept. Continue with: kinglet-train train --resume --train {train} --dev {dev} \
+             --out {out}",
+            outcome.epochs
+        );
+    }
+    if args.json {
+        let best = outcome.best.as_ref();
+        let end = match outcome.end {
+            End::Finished => "finished",
+            End::Stopped => "stopped early",
+            End::Interrupted => "interrupted",
+        };
+        let result = serde_json::json!({
+            "out": args.out,
+            "end": end,
+            "epochs": outcome.epochs,
+            "best_epoch": best.map(|b| b.epoch),
+            "metric": metric,
+            "score": best.map(|b| b.score),
+        });
+        println!("{result}");
+    } else if let (Some(best), true) = (&outcome.best, outcome.end != End::Interrupted) {
+        println!("{out}: best epoch {} of {}, dev {metric} {:.3}", best.epoch, outcome.epochs, best.score);
+        let dev = args.dev.display();
+        eprintln!("next: kinglet compile --checkpoint {out} --dev {dev} -o {out}.kgl");
+    }
+}
