@@ -1,1 +1,112 @@
-//! model.
+//! Encoder-decoder networks.
+//!
+//! [`Seq2Seq`] is configuration and parameters; `network` wires the layers of [`crate::nn`], `step` computes
+//! losses and gradients of batches, `infer` advances decoders token by token for [`crate::search`], and
+//! `observe` shows the inside to whoever calibrates.
+
+mod bridge;
+mod decoder;
+mod encoder;
+mod infer;
+mod network;
+mod observe;
+mod sentences;
+mod step;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use crate::nn::params::{Gradients, Params, Tensor};
+pub use infer::{Decoding, Stepped};
+pub(crate) use step::in_parallel;
+pub use step::{LossSum, StepOptions};
+
+use crate::config::ModelConfig;
+use crate::error::Result;
+use crate::nn::params::Layout;
+use network::Network;
+
+/// Id that fills a batch where a rectangle is needed; never a token of a sentence.
+pub const PAD: u32 = 0;
+/// Id of the start of a target.
+pub const SOS: u32 = 1;
+/// Id of the end of a source or target.
+pub const EOS: u32 = 2;
+/// Id of a token outside the vocabulary.
+pub const UNK: u32 = 3;
+
+/// Sentence pairs of one step; no padding, no start marks. Ids outside the vocabulary count as [`UNK`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Batch {
+    /// Source ids, each sentence ending with [`EOS`].
+    pub sources: Vec<Vec<u32>>,
+    /// Target ids, each sentence ending with [`EOS`]; as many as sources.
+    pub targets: Vec<Vec<u32>>,
+}
+
+/// An encoder-decoder network with its parameters, which have PyTorch's names and layouts:
+///
+/// - `encoder.embedding.weight`, `encoder.rnn.*` as `nn.GRU` or `nn.LSTM`, and `encoder.fc.{weight,bias}`
+///   with a linear bridge;
+/// - `decoder.attention.{w_q.weight, w_k.weight, w_k.bias, v.weight}` with attention;
+/// - `decoder.embedding.weight`, `decoder.rnn.*`, whose first layer reads [embedding; context], and
+///   `decoder.fc_out.{weight,bias}`, which reads [state; context; embedding] with attention and the state
+///   without.
+#[derive(Debug, Clone)]
+pub struct Seq2Seq {
+    /// Its sizes.
+    pub config: ModelConfig,
+    /// What it has learned.
+    pub params: Params,
+    network: Network,
+    vocabularies: (usize, usize),
+}
+
+impl Seq2Seq {
+    /// A network with initial parameters that depend on `seed` and the sizes alone: embeddings normal with
+    /// a small deviation, the rest uniform as PyTorch's layers start.
+    ///
+    /// # Panics
+    /// When a size is 0 or a vocabulary lacks the four special ids; [`crate::config::Config::check`] and any
+    /// vocabulary exclude both.
+    pub fn new(config: &ModelConfig, source_vocab: usize, target_vocab: usize, seed: u64) -> Self {
+        assert!(source_vocab > UNK as usize && target_vocab > UNK as usize, "vocabularies need special ids");
+        let mut layout = Layout::default();
+        let network = Network::declare(&mut layout, config, source_vocab, target_vocab);
+        let vocabularies = (source_vocab, target_vocab);
+        Self { config: config.clone(), params: layout.init(seed), network, vocabularies }
+    }
+
+    /// A network with given parameters, in any order.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`] names the first tensor that is missing, superfluous or of another shape, or
+    /// says that a vocabulary lacks the special ids.
+    pub fn from_params(
+        config: &ModelConfig,
+        source_vocab: usize,
+        target_vocab: usize,
+        params: Params,
+    ) -> Result<Self> {
+        for (side, size) in [("source", source_vocab), ("target", target_vocab)] {
+            if size <= UNK as usize {
+                return Err(crate::Error::Config(format!(
+                    "the {side} vocabulary needs at least its 4 special tokens, found {size}"
+                )));
+            }
+        }
+        let mut layout = Layout::default();
+        let network = Network::declare(&mut layout, config, source_vocab, target_vocab);
+        let params = layout.arrange(params)?;
+        Ok(Self { config: config.clone(), params, network, vocabularies: (source_vocab, target_vocab) })
+    }
+
+    /// Number of source ids.
+    pub fn source_vocab(&self) -> usize {
+        self.vocabularies.0
+    }
+
+    /// Number of target ids.
+    pub fn target_vocab(&self) -> usize {
+        self.vocabularies.1
+    }
+}

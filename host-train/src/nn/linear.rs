@@ -60,7 +60,14 @@ impl Linear {
     }
 
     /// Writes the gradient of the input into columns `column ..` of `dx` [rows, width], added to what is there.
-    pub fn add_input_gradient(&self, params: &Params, dy: &[f32], dx: &mut [f32], width: usize, column: usize) {
+    pub fn add_input_gradient(
+        &self,
+        params: &Params,
+        dy: &[f32],
+        dx: &mut [f32],
+        width: usize,
+        column: usize,
+    ) {
         let rows = dy.len() / self.outputs;
         let mut dx = view_mut(dx, rows, width);
         let w = view(params.at(self.weight), self.outputs, self.inputs);

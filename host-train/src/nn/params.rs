@@ -182,8 +182,10 @@ impl Layout {
         let mut given: Vec<Option<Tensor>> = params.tensors.into_iter().map(Some).collect();
         let mut tensors = Vec::with_capacity(self.declarations.len());
         for d in &self.declarations {
-            let found =
-                given.iter_mut().find(|t| t.as_ref().is_some_and(|t| t.name == d.name)).and_then(Option::take);
+            let found = given
+                .iter_mut()
+                .find(|t| t.as_ref().is_some_and(|t| t.name == d.name))
+                .and_then(Option::take);
             let Some(tensor) = found else {
                 return Err(Error::Config(format!("tensor {} {:?} is missing", d.name, d.shape)));
             };

@@ -114,8 +114,9 @@ impl Layer {
         let init = Init::Uniform(1.0 / (hidden as f32).sqrt());
         let suffix = if reverse { "_reverse" } else { "" };
         let rows = gates(cell) * hidden;
-        let mut declare =
-            |what: &str, shape: &[usize]| layout.declare(format!("{name}.{what}_l{index}{suffix}"), shape, init);
+        let mut declare = |what: &str, shape: &[usize]| {
+            layout.declare(format!("{name}.{what}_l{index}{suffix}"), shape, init)
+        };
         Self {
             cell,
             inputs,
@@ -256,7 +257,13 @@ impl Layer {
 
     /// Adds the gradient of the input weights of `columns`, whose inputs were `x` [rows, columns], once all
     /// steps have been reversed.
-    pub fn input_weight_gradient(&self, grads: &mut Gradients, trace: &Trace, x: &[f32], columns: Range<usize>) {
+    pub fn input_weight_gradient(
+        &self,
+        grads: &mut Gradients,
+        trace: &Trace,
+        x: &[f32],
+        columns: Range<usize>,
+    ) {
         let (width, rows) = (columns.len(), x.len() / columns.len());
         let mut dw = view_mut(grads.at_mut(self.weight_ih), self.rows(), self.inputs);
         let gates = view(&trace.gates, rows, self.rows());
@@ -400,7 +407,8 @@ mod tests {
                 let mut short = x[IN..2 * IN].to_vec();
                 short.extend_from_slice(&x[3 * IN..4 * IN]);
                 let zero = State::zeros(cell, 1, HID);
-                let (_, alone, _) = run(&layer, &params, &Packed::new(vec![2]), reverse, &[short, zero.h, zero.c]);
+                let (_, alone, _) =
+                    run(&layer, &params, &Packed::new(vec![2]), reverse, &[short, zero.h, zero.c]);
                 for (a, b) in both.h[HID..].iter().zip(&alone.h) {
                     assert!((a - b).abs() < 1e-6, "{a} {b}");
                 }

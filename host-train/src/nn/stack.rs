@@ -106,6 +106,7 @@ impl Stack {
 
     /// The reverse of [`Stack::forward`]: `d_states` come with the gradients of the final states and leave
     /// with those of the first ones; returns the gradient of `x`.
+    #[allow(clippy::too_many_arguments)]
     pub fn backward(
         &self,
         params: &Params,

@@ -1,0 +1,65 @@
+//! The encoder: embeddings and a recurrent stack over the sources.
+
+use crate::config::{EncoderConfig, ModelConfig};
+use crate::model::sentences::{Masks, Sentences, Site};
+use crate::nn::embedding::Embedding;
+use crate::nn::params::{Gradients, Layout, Params};
+use crate::nn::rnn::State;
+use crate::nn::stack::{Stack, StackTrace};
+
+/// The encoder's layers.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Encoder {
+    embedding: Embedding,
+    pub(super) stack: Stack,
+}
+
+/// What the encoder leaves for the decoder and for backward.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct EncoderTrace {
+    pub(super) sources: Sentences,
+    /// Final states of every layer and direction, in the order of `sources`.
+    pub(super) states: Vec<State>,
+    pub(super) stack: StackTrace,
+}
+
+impl Encoder {
+    pub(super) fn declare(layout: &mut Layout, config: &ModelConfig, vocab: usize) -> Self {
+        let &EncoderConfig { cell, embedding, hidden, layers, bidirectional } = &config.encoder;
+        Self {
+            embedding: Embedding::declare(layout, "encoder.embedding", vocab, embedding),
+            stack: Stack::declare(layout, "encoder.rnn", cell, embedding, hidden, layers, bidirectional),
+        }
+    }
+
+    /// Number of source tokens.
+    pub(super) fn vocab(&self) -> usize {
+        self.embedding.vocab()
+    }
+
+    pub(super) fn forward(&self, params: &Params, sources: Sentences, masks: Masks<'_>) -> EncoderTrace {
+        let mut x = self.embedding.forward(params, &sources.ids);
+        masks.apply(Site::SourceEmbedding, &sources, &mut x);
+        let mut states = self.stack.zero_states(sources.seq.sentences());
+        let between = |k: usize, rows: &mut [f32]| masks.apply(Site::EncoderLayer(k), &sources, rows);
+        let stack = self.stack.forward(params, &sources.seq, x, &mut states, &between);
+        EncoderTrace { sources, states, stack }
+    }
+
+    /// Adds the gradients, given those of the outputs and of the final states.
+    pub(super) fn backward(
+        &self,
+        params: &Params,
+        grads: &mut Gradients,
+        trace: EncoderTrace,
+        d_out: Vec<f32>,
+        mut d_states: Vec<State>,
+        masks: Masks<'_>,
+    ) {
+        let EncoderTrace { sources, stack, .. } = trace;
+        let between = |k: usize, rows: &mut [f32]| masks.apply(Site::EncoderLayer(k), &sources, rows);
+        let mut dx = self.stack.backward(params, grads, &sources.seq, stack, d_out, &mut d_states, &between);
+        masks.apply(Site::SourceEmbedding, &sources, &mut dx);
+        self.embedding.backward(grads, &sources.ids, &dx);
+    }
+}

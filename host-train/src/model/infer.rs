@@ -1,0 +1,106 @@
+//! Decoding token by token: what search needs of a model.
+
+use crate::model::sentences::{Masks, Sentences};
+use crate::model::{SOS, Seq2Seq, UNK};
+use crate::nn::attention::{AttentionTrace, Memory};
+use crate::nn::rnn::State;
+
+/// Encoded sources, and rows of decoder states that read tokens one at a time. At first every source has
+/// one row, in the order of the sources, that is about to read the start mark.
+#[derive(Debug, Clone)]
+pub struct Decoding<'a> {
+    model: &'a Seq2Seq,
+    memory: Option<Memory>,
+    /// Source of each row.
+    sentences: Vec<usize>,
+    /// One a decoder layer.
+    states: Vec<State>,
+}
+
+/// What a step put out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stepped {
+    /// [rows, vocabulary].
+    pub logits: Vec<f32>,
+    attention: Option<AttentionTrace>,
+}
+
+impl Stepped {
+    /// Attention weights of a row over the tokens of its source; empty without attention.
+    pub fn weights(&self, row: usize) -> &[f32] {
+        self.attention.as_ref().map_or(&[], |trace| trace.weights(row))
+    }
+}
+
+impl<'a> Decoding<'a> {
+    /// Encodes `sources`, each ending with [`crate::model::EOS`].
+    pub fn new(model: &'a Seq2Seq, sources: &[&[u32]]) -> Self {
+        let network = &model.network;
+        let names: Vec<usize> = (0..sources.len()).collect();
+        let packed = Sentences::new(sources, &names, network.encoder.vocab());
+        let mut places = vec![0; sources.len()];
+        packed.order.iter().enumerate().for_each(|(place, &i)| places[i] = place);
+        let encoded = network.encoder.forward(&model.params, packed, Masks(None));
+        let (states, memory, _) = network.hand_over(&model.params, &encoded, &places);
+        Self { model, memory, sentences: names, states }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.sentences.len()
+    }
+
+    /// The tokens that all rows read first.
+    pub fn start(&self) -> Vec<u32> {
+        vec![SOS; self.rows()]
+    }
+
+    /// Every row reads its token. Ids outside the vocabulary are read as [`UNK`].
+    ///
+    /// # Panics
+    /// When there are not as many tokens as rows.
+    pub fn step(&mut self, tokens: &[u32]) -> Stepped {
+        assert_eq!(tokens.len(), self.rows(), "one token a row");
+        let (params, decoder) = (&self.model.params, &self.model.network.decoder);
+        let (rows, embed, hidden) = (tokens.len(), decoder.embedding.width(), decoder.stack.hidden());
+        let known = |&id: &u32| if (id as usize) < decoder.embedding.vocab() { id } else { UNK };
+        let ids: Vec<u32> = tokens.iter().map(known).collect();
+        let embedding = decoder.embedding.forward(params, &ids);
+        let layers = decoder.stack.layers();
+        let mut trace = layers[0].begin(params, rows);
+        layers[0].add_input_product(params, &mut trace, 0, &embedding, 0..embed);
+
+        let mut contexts = Vec::new();
+        let mut attended = None;
+        if let (Some(attention), Some(memory)) = (&decoder.attention, &self.memory) {
+            let width = attention.memory_width();
+            let mut trace_of_weights = AttentionTrace::default();
+            contexts = vec![0.0; rows * width];
+            let query = &self.states[layers.len() - 1].h;
+            attention.step(params, memory, &self.sentences, query, &mut contexts, &mut trace_of_weights);
+            layers[0].add_input_product(params, &mut trace, 0, &contexts, embed..embed + width);
+            attended = Some(trace_of_weights);
+        }
+        layers[0].step(params, &mut trace, 0, rows, &mut self.states[0]);
+        for k in 1..layers.len() {
+            let (below, above) = self.states.split_at_mut(k);
+            let mut trace = layers[k].begin(params, rows);
+            layers[k].add_input_product(params, &mut trace, 0, &below[k - 1].h, 0..hidden);
+            layers[k].step(params, &mut trace, 0, rows, &mut above[0]);
+        }
+        let output = &self.states[layers.len() - 1].h;
+        let logits = if attended.is_some() {
+            decoder.output.forward(params, &decoder.join_features(output, &contexts, &embedding))
+        } else {
+            decoder.output.forward(params, output)
+        };
+        Stepped { logits, attention: attended }
+    }
+
+    /// Goes on with copies of the given rows, in the given order.
+    pub fn select(&mut self, rows: &[usize]) {
+        let hidden = self.model.network.decoder.stack.hidden();
+        self.states.iter_mut().for_each(|s| *s = s.gather(rows, hidden));
+        self.sentences = rows.iter().map(|&r| self.sentences[r]).collect();
+    }
+}

@@ -1,0 +1,160 @@
+//! Losses and gradients of batches, on any number of threads.
+
+use crate::model::network::Network;
+use crate::model::sentences::Masks;
+use crate::model::{Batch, Seq2Seq};
+use crate::nn::dropout::Dropout;
+use crate::nn::loss::{CrossEntropy, cross_entropy, cross_entropy_backward};
+use crate::nn::params::{Gradients, Params};
+
+/// Parts that a batch is split into. It is no function of the number of threads, so that the gradients,
+/// added part after part, have the same bits for any.
+const SHARDS: usize = 2;
+
+/// What a training step needs beside the batch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepOptions {
+    /// Probability mass taken from the reference token and spread over the vocabulary.
+    pub label_smoothing: f32,
+    /// Seed of this step's dropout masks; `None` leaves everything in.
+    pub dropout_seed: Option<u64>,
+    /// Threads to use; the result does not depend on it.
+    pub threads: usize,
+}
+
+impl Default for StepOptions {
+    fn default() -> Self {
+        Self { label_smoothing: 0.0, dropout_seed: None, threads: 1 }
+    }
+}
+
+/// Losses summed over the target tokens of a batch, in natural logarithms.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct LossSum {
+    /// Negative log-likelihood.
+    pub nll: f64,
+    /// What is minimised: the negative log-likelihood, smoothed where asked.
+    pub loss: f64,
+    /// Target tokens, end marks included.
+    pub tokens: usize,
+}
+
+impl LossSum {
+    /// The sum over two batches.
+    pub fn plus(self, other: Self) -> Self {
+        Self { nll: self.nll + other.nll, loss: self.loss + other.loss, tokens: self.tokens + other.tokens }
+    }
+}
+
+/// Some pairs of a batch, by their numbers in it.
+struct Shard<'a> {
+    names: Vec<usize>,
+    sources: Vec<&'a [u32]>,
+    targets: Vec<&'a [u32]>,
+}
+
+impl Seq2Seq {
+    /// Loss of a batch; `grads` is overwritten with the gradients of the mean loss over its target tokens.
+    ///
+    /// # Panics
+    /// When the batch has not as many targets as sources, or `grads` not the parameters' layout.
+    pub fn loss_and_gradients(&self, batch: &Batch, grads: &mut Gradients, options: &StepOptions) -> LossSum {
+        let tokens: usize = batch.targets.iter().map(Vec::len).sum();
+        let scale = 1.0 / tokens.max(1) as f32;
+        let dropout = match options.dropout_seed {
+            Some(seed) if self.config.dropout > 0.0 => Some(Dropout::new(self.config.dropout, seed)),
+            _ => None,
+        };
+        let masks = Masks(dropout.as_ref());
+        let smoothing = options.label_smoothing;
+        let work = |shard: &Shard<'_>, grads: &mut Gradients| {
+            gradients(&self.network, &self.params, shard, grads, masks, smoothing, scale)
+        };
+        grads.fill_zero();
+        let shards = split(batch);
+        let mut others: Vec<Gradients> = shards.iter().skip(1).map(|_| grads.zeros_like()).collect();
+        let mut jobs: Vec<(&Shard<'_>, &mut Gradients)> =
+            shards.iter().zip(std::iter::once(&mut *grads).chain(&mut others)).collect();
+        let losses = in_parallel(&mut jobs, options.threads, |(shard, grads)| work(shard, grads));
+        others.iter().for_each(|other| grads.add(other));
+        sum(&losses, tokens)
+    }
+
+    /// Loss of a batch without dropout or smoothing.
+    ///
+    /// # Panics
+    /// When the batch has not as many targets as sources.
+    pub fn loss(&self, batch: &Batch, threads: usize) -> LossSum {
+        let mut shards = split(batch);
+        let losses = in_parallel(&mut shards, threads, |shard| {
+            let pass =
+                self.network.forward(&self.params, &shard.sources, &shard.targets, &shard.names, Masks(None));
+            cross_entropy(&pass.decoder.logits, &pass.targets.ids, self.target_vocab(), 0.0)
+        });
+        sum(&losses, batch.targets.iter().map(Vec::len).sum())
+    }
+}
+
+fn gradients(
+    network: &Network,
+    params: &Params,
+    shard: &Shard<'_>,
+    grads: &mut Gradients,
+    masks: Masks<'_>,
+    smoothing: f32,
+    scale: f32,
+) -> CrossEntropy {
+    let mut pass = network.forward(params, &shard.sources, &shard.targets, &shard.names, masks);
+    let vocab = network.decoder.embedding.vocab();
+    let logits = &mut pass.decoder.logits;
+    let total = cross_entropy_backward(logits, &pass.targets.ids, vocab, smoothing, scale);
+    network.backward(params, grads, pass, masks);
+    total
+}
+
+/// Deals the pairs out, longest first, so that shards have nearly the same work.
+fn split(batch: &Batch) -> Vec<Shard<'_>> {
+    assert_eq!(batch.sources.len(), batch.targets.len(), "as many targets as sources");
+    let mut order: Vec<usize> = (0..batch.sources.len()).collect();
+    order.sort_by_key(|&i| std::cmp::Reverse(batch.sources[i].len() + batch.targets[i].len()));
+    let shard = |k: usize| {
+        let names: Vec<usize> = order.iter().copied().skip(k).step_by(SHARDS).collect();
+        let sources = names.iter().map(|&i| &batch.sources[i][..]).collect();
+        let targets = names.iter().map(|&i| &batch.targets[i][..]).collect();
+        Shard { names, sources, targets }
+    };
+    (0..SHARDS.min(order.len())).map(shard).collect()
+}
+
+fn sum(losses: &[CrossEntropy], tokens: usize) -> LossSum {
+    let (nll, loss) = losses.iter().fold((0.0, 0.0), |(n, l), c| (n + c.nll, l + c.loss));
+    LossSum { nll, loss, tokens }
+}
+
+/// The results of all jobs in their order, worked off by at most `threads` threads.
+pub(crate) fn in_parallel<J: Send, R: Send>(
+    jobs: &mut [J],
+    threads: usize,
+    work: impl Fn(&mut J) -> R + Sync,
+) -> Vec<R> {
+    let threads = threads.clamp(1, jobs.len().max(1));
+    if threads == 1 {
+        return jobs.iter_mut().map(work).collect();
+    }
+    let part = jobs.len().div_ceil(threads);
+    std::thread::scope(|scope| {
+        let work = &work;
+        let mut parts = jobs.chunks_mut(part);
+        let mine = parts.next();
+        let others: Vec<_> =
+            parts.map(|jobs| scope.spawn(move || jobs.iter_mut().map(work).collect::<Vec<R>>())).collect();
+        let mut results: Vec<R> = mine.into_iter().flatten().map(work).collect();
+        for other in others {
+            match other.join() {
+                Ok(more) => results.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        results
+    })
+}
