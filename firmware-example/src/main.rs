@@ -3,7 +3,9 @@
 #![no_main]
 
 #[cfg(not(target_os = "none"))]
-compile_error!("this is firmware: build for a board, e.g. `--target thumbv7em-none-eabihf` (the default here)");
+compile_error!(
+    "this is firmware: build for a board, e.g. `--target thumbv7em-none-eabihf` (the default here)"
+);
 
 use core::fmt::Write;
 
@@ -133,8 +135,10 @@ impl Shell {
 
     fn info(&mut self) {
         let Self { board, model, ram, beam } = self;
-        write!(board, "model {}, {} bytes, crc {:08x}\r\n", model.name(), model::blob().len(), model.crc()).ok();
-        write!(board, "vocabulary {} source, {} target\r\n", model.source().size(), model.target().size()).ok();
+        write!(board, "model {}, {} bytes, crc {:08x}\r\n", model.name(), model::blob().len(), model.crc())
+            .ok();
+        write!(board, "vocabulary {} source, {} target\r\n", model.source().size(), model.target().size())
+            .ok();
         let Some(limits) = limits::fit(model, ram.len(), *beam) else { return no_room(board) };
         let (used, has) = (model.ram(&limits), ram.len());
         write!(board, "beam {beam}: RAM {used} of {has} bytes, ").ok();

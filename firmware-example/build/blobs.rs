@@ -1,0 +1,180 @@
+//! Blobs of one operation with random weights: what `bench` measures.
+//!
+//! The encode program fills x from an embedding table at every source position, then runs the operation there. The
+//! difference between two source lengths is therefore the cost of a step, decoding of its description included, plus
+//! an embedding lookup, which the blob without the operation measures alone.
+
+use kinglet::blob::schema::*;
+use kinglet::blob::{ALIGN, LAYOUT_GENERIC, MAGIC, PREAMBLE, VERSION, checksum};
+
+/// Which operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernel {
+    /// Embedding alone.
+    Nothing,
+    /// Matrix of `size` rows.
+    Matvec,
+    /// LSTM of `size` units.
+    Lstm,
+    /// GRU of `size` units.
+    Gru,
+}
+
+/// The blob of an operation with `input` columns of x.
+pub fn one_operation(kernel: Kernel, input: u16, size: u16) -> Vec<u8> {
+    let (x, out, hidden, cell, logits) = (0, 1, 2, 3, 4);
+    let mut data = Data::default();
+    let whole = |slot, width| View { slot, start: 0, width };
+    let slot = |kind, width| Slot { extent: Extent::Once, kind, width };
+    let inputs: Inputs = [whole(x, input)].into_iter().collect();
+    let columns = usize::from(input) + usize::from(size);
+    let embed = Op::Embed(Embed { table: data.random(2 * usize::from(input)), to: whole(x, input) });
+    let operation = match kernel {
+        Kernel::Nothing => None,
+        Kernel::Matvec => Some(Op::Linear(Linear {
+            inputs,
+            matrix: data.matrix(size.into(), input.into()),
+            table: None,
+            activation: Activation::None,
+            to: whole(out, size),
+        })),
+        Kernel::Lstm => Some(Op::Lstm(Lstm {
+            inputs,
+            matrix: data.matrix(4 * usize::from(size), columns),
+            table: None,
+            cell_bits: 11,
+            hidden,
+            cell,
+            out: None,
+        })),
+        Kernel::Gru => Some(Op::Gru(Gru {
+            inputs,
+            matrix: Matrix {
+                weights: data.random(3 * usize::from(size) * columns),
+                rows: data.records(4 * usize::from(size), columns),
+            },
+            table: None,
+            candidate_bits: 12,
+            hidden,
+            out: None,
+        })),
+    };
+    let mut encode = Vec::new();
+    let ops: Vec<Op> = [Some(embed), operation].into_iter().flatten().collect();
+    put(&mut encode, &Pass { over: Over::Forward, ops: ops.len() as u8 });
+    ops.iter().for_each(|op| put(&mut encode, op));
+    let vocabulary = data.vocabulary();
+    let description = Description {
+        name: b"bench",
+        source: vocabulary,
+        target: vocabulary,
+        max_source: 16,
+        max_target: 1,
+        slots: [
+            slot(Kind::I8, input),
+            slot(Kind::I16, size),
+            slot(Kind::I16, size),
+            slot(Kind::I16, size),
+            slot(Kind::I16, vocabulary.size),
+        ]
+        .into_iter()
+        .collect(),
+        logits,
+        logit_bits: 8,
+        encode: &encode,
+        step: &[],
+    };
+    seal(&description, data.bytes())
+}
+
+/// A data section as it grows.
+#[derive(Default)]
+pub struct Data {
+    bytes: Vec<u8>,
+    random: u32,
+}
+
+impl Data {
+    /// Everything so far.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Appends a tensor.
+    pub fn tensor(&mut self, bytes: &[u8]) -> Offset {
+        self.bytes.resize(self.bytes.len().next_multiple_of(ALIGN), 0);
+        let offset = self.bytes.len() as Offset;
+        self.bytes.extend_from_slice(bytes);
+        offset
+    }
+
+    /// Appends bytes of [-127, 127], evenly distributed.
+    pub fn random(&mut self, len: usize) -> Offset {
+        let bytes: Vec<u8> = (0..len)
+            .map(|_| {
+                // Numerical Recipes' linear congruential generator; its high bits are good enough for weights.
+                self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                ((self.random >> 16) % 255) as u8
+            })
+            .map(|byte| byte.wrapping_sub(127))
+            .collect();
+        self.tensor(&bytes)
+    }
+
+    /// Appends row records that bring random sums over `columns` to a standard deviation of 1.25 in Q3.12, as a trained
+    /// gate has.
+    pub fn records(&mut self, rows: usize, columns: usize) -> Offset {
+        let deviation = 73.6 * 73.6 * (columns as f64).sqrt();
+        let factor = 1.25 * 4096.0 / deviation;
+        let post = 15;
+        let pre = (32_640.0 / (factor * 32_768.0)).log2().floor().clamp(0.0, 31.0) as u8;
+        let mantissa = (factor * 2f64.powi(i32::from(pre) + i32::from(post))).min(32_640.0) as u16;
+        let mut record = 0i32.to_le_bytes().to_vec();
+        record.extend_from_slice(&mantissa.to_le_bytes());
+        record.extend_from_slice(&[pre, post]);
+        self.tensor(&record.repeat(rows))
+    }
+
+    /// Appends random weights and their records.
+    pub fn matrix(&mut self, rows: usize, columns: usize) -> Matrix {
+        Matrix { weights: self.random(rows * columns), rows: self.records(rows, columns) }
+    }
+
+    /// Appends a vocabulary of `b"ab"`.
+    pub fn vocabulary(&mut self) -> Vocabulary {
+        let starts: Vec<u8> = [0u32, 1, 2].iter().flat_map(|s| s.to_le_bytes()).collect();
+        Vocabulary {
+            size: 2,
+            sos: 0,
+            eos: 0,
+            unk: 1,
+            tokens: Tokens::Chars,
+            starts: self.tensor(&starts),
+            text: self.tensor(b"ab"),
+            sorted: self.tensor(&[0, 0, 1, 0]),
+        }
+    }
+}
+
+/// Appends a value to a program.
+pub fn put<T: serde::Serialize>(program: &mut Vec<u8>, value: &T) {
+    program.extend(postcard::to_stdvec(value).expect("a vector grows as needed"));
+}
+
+/// The finished blob.
+pub fn seal(description: &Description<'_>, data: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    put(&mut body, description);
+    body.resize((PREAMBLE + body.len()).next_multiple_of(ALIGN) - PREAMBLE, 0);
+    let start = (PREAMBLE + body.len()) as u32;
+    body.extend_from_slice(data);
+    let mut blob = MAGIC.to_vec();
+    blob.extend_from_slice(&VERSION.to_le_bytes());
+    blob.extend_from_slice(&LAYOUT_GENERIC.to_le_bytes());
+    blob.extend_from_slice(&((PREAMBLE + body.len()) as u32).to_le_bytes());
+    blob.extend_from_slice(&start.to_le_bytes());
+    let crc = checksum(&blob, &body);
+    blob.extend_from_slice(&crc.to_le_bytes());
+    blob.extend_from_slice(&body);
+    blob
+}

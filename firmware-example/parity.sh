@@ -1,0 +1,73 @@
+#!/bin/sh
+# Decodes the same words on the desktop and on emulated boards, greedily and with a beam of 4, and compares token ids
+# and score bits. One line a machine; exit 1 unless all are identical.
+#
+#   ./parity.sh --model M.kgl --words FILE [--limit N] [--json]
+#
+# FILE: a word a line, or a TSV whose first column is the word. A machine whose RAM cannot hold a word's source refuses
+# the word; refused words are not counted in "words" but reported, and allowed on the micro:bit alone.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/scripts/common.sh"
+
+model= words= limit=500 json=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --model | --words | --limit)
+        [ $# -ge 2 ] || usage "$1 needs a value"
+        case $1 in --model) model=$2 ;; --words) words=$2 ;; --limit) limit=$2 ;; esac
+        shift 2
+        ;;
+    --json) json=1 && shift ;;
+    *) usage "unknown argument $1; it takes --model M.kgl --words FILE [--limit N] [--json]" ;;
+    esac
+done
+[ -n "$model" ] && [ -n "$words" ] || usage "--model and --words are needed"
+[ -r "$model" ] || die "cannot read the model $model"
+[ -r "$words" ] || die "cannot read the words $words"
+case $limit in '' | *[!0-9]*) usage "--limit needs a number, not \"$limit\"" ;; esac
+model=$(cd "$(dirname "$model")" && pwd)/$(basename "$model")
+need cargo qemu-system-arm awk timeout
+
+tr -d '\r' <"$words" | awk -F '\t' -v limit="$limit" '$1 != "" && !seen[$1]++ && n++ < limit { print $1 }' >"$tmp/words"
+[ -s "$tmp/words" ] || die "no words in $words"
+export KINGLET_MODEL="$model"
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+build "$host" "" desktop
+"$built" "$model" <"$tmp/words" >"$tmp/desktop"
+
+status=0
+# compare LABEL MACHINE CORE TARGET FLAGS MAY_REFUSE
+compare() {
+    if ! build "$4" "$5" parity 2>"$tmp/log"; then
+        if [ "$6" = 1 ] && grep -q "overflowed" "$tmp/log"; then
+            echo "parity.sh: the model does not fit $2's flash; its code runs on mps2-an385 instead" >&2
+            return 0
+        fi
+        cat "$tmp/log" >&2
+        die "cannot build for $4"
+    fi
+    { cat "$tmp/words" && printf '\004'; } | emulate "$2" 600 "$built" -serial stdio >"$tmp/$1" ||
+        { echo "parity.sh: $2 did not finish" >&2 && status=1; }
+    awk -F '\t' -v machine="$2" -v core="$3" -v may_refuse="$6" -v json="$json" '
+        NR == FNR { want[FNR] = $0; lines = FNR; next }
+        FNR == 1 { sub(/^[\n\r]+/, "") }
+        $0 == "" && FNR <= 2 { skip++; next } # the byte that starts the micro:bit'"'"'s transmitter
+        /^# stack / { split($0, part, " "); stack = part[3]; next }
+        { got = FNR - skip }
+        got == 1 { same_blob = $0 == want[1]; next }
+        $2 ~ /^! .*too long/ && want[got] !~ /\t! / { refused++; next }
+        { words++; if ($0 == want[got]) identical++; else if (++shown <= 3) print machine ": " $0 "\n  desktop: " want[got] >"/dev/stderr" }
+        END {
+            if (!same_blob) print machine ": another blob answered" >"/dev/stderr"
+            if (json) printf "{\"machine\":\"%s\",\"core\":\"%s\",\"words\":%d,\"identical\":%d,\"refused\":%d,\"stack\":%d}\n", machine, core, words, identical, refused, stack
+            else printf "%-12s %-3s code: %d of %d words identical, %d refused, stack %d bytes\n", machine, core, identical, words, refused, stack
+            exit !(same_blob && words > 0 && identical == words && words + refused == lines - 1 && (may_refuse || refused == 0))
+        }' "$tmp/desktop" "$tmp/$1" || status=1
+}
+compare an386 mps2-an386 m4 thumbv7em-none-eabihf "" 0
+compare an385 mps2-an385 m3 thumbv7m-none-eabi "" 0
+compare an385-m0 mps2-an385 m0 thumbv6m-none-eabi --no-default-features 0
+compare microbit microbit m0 thumbv6m-none-eabi "" 1
+exit $status
