@@ -1,5 +1,8 @@
 //! Chooses the board from the target, hands its memory map to the linker and puts the model where `model.rs` finds it.
 
+#[path = "build/blobs.rs"]
+mod blobs;
+
 use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
@@ -12,11 +15,14 @@ fn main() {
         return; // Only the desktop's reference program is built for a host.
     }
     let out = PathBuf::from(variable("OUT_DIR"));
-    board(&target, &out);
+    let board = board(&target, &out);
     model(&out);
+    if env::var_os("CARGO_FEATURE_BENCH").is_some() {
+        bench(board, &out);
+    }
 }
 
-fn board(target: &str, out: &Path) {
+fn board(target: &str, out: &Path) -> &'static str {
     let microbit = target.starts_with("thumbv6m") && env::var_os("CARGO_FEATURE_MICROBIT").is_some();
     let (board, name) = match target {
         _ if microbit => ("microbit", "BBC micro:bit, nRF51822, Cortex-M0"),
@@ -32,20 +38,72 @@ fn board(target: &str, out: &Path) {
     println!("cargo::rustc-link-arg-bins=-Tlink.x");
     // Without it the linker pads the file to pages, which flashing tools write.
     println!("cargo::rustc-link-arg-bins=--nmagic");
+    board
 }
 
 /// The blob and, where there is one, the table of expected results beside it.
 fn model(out: &Path) {
     let default = || PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("models/g2p.kgl");
     let blob = env::var_os("KINGLET_MODEL").map_or_else(default, PathBuf::from);
+    if blob.as_os_str().is_empty() {
+        // For the programs that need none.
+        write(&out.join("model.kgl"), b"");
+        write(&out.join("model.selftest"), b"");
+        return;
+    }
     let table = blob.with_extension("selftest");
     println!("cargo::rerun-if-changed={}", blob.display());
     println!("cargo::rerun-if-changed={}", table.display());
     copy(&blob, &out.join("model.kgl"));
     if table.exists() {
         copy(&table, &out.join("model.selftest"));
-    } else if let Err(error) = fs::write(out.join("model.selftest"), "") {
-        fail(&format!("cannot write in {}: {error}", out.display()));
+    } else {
+        write(&out.join("model.selftest"), b"");
+    }
+}
+
+/// One blob for each shape that `bench` measures, and the list of them as an expression of Rust.
+fn bench(board: &str, out: &Path) {
+    println!("cargo::rerun-if-changed=build");
+    use blobs::Kernel::{Gru, Lstm, Matvec};
+    let shapes = [
+        (Matvec, 64, 64),
+        (Matvec, 128, 128),
+        (Lstm, 32, 64),
+        (Gru, 32, 64),
+        (Lstm, 64, 128),
+        // 256 KB of flash end here.
+        (Gru, 64, 128),
+        (Matvec, 128, 512),
+        (Matvec, 256, 1024),
+        (Lstm, 128, 256),
+        (Gru, 128, 256),
+    ];
+    let shapes = if board == "microbit" { &shapes[..5] } else { &shapes[..] };
+    let mut list = String::from("&[");
+    for &(kernel, input, size) in shapes {
+        let (name, unit) = match kernel {
+            Matvec => ("matvec_i8", "out"),
+            Lstm => ("lstm_step", "hidden"),
+            Gru => ("gru_step", "hidden"),
+        };
+        let file = |label: &str, kernel: Option<blobs::Kernel>| {
+            let path = out.join(format!("{name}-{input}-{size}{label}.kgl"));
+            write(&path, &blobs::one_operation(kernel, input, size));
+            format!("include_bytes!({path:?})")
+        };
+        let (with, without) = (file("", Some(kernel)), file("-nothing", None));
+        list += &format!(
+            "Shape {{ kernel: {name:?}, input: {input}, unit: {unit:?}, size: {size}, \
+             with: &Aligned(*{with}), without: &Aligned(*{without}) }},"
+        );
+    }
+    write(&out.join("bench.rs"), (list + "]").as_bytes());
+}
+
+fn write(path: &Path, bytes: &[u8]) {
+    if let Err(error) = fs::write(path, bytes) {
+        fail(&format!("cannot write {}: {error}", path.display()));
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The encode program fills x from an embedding table at every source position, then runs the operation there. The
 //! difference between two source lengths is therefore the cost of a step, decoding of its description included, plus
-//! an embedding lookup, which the blob without the operation measures alone.
+//! an embedding lookup, which a blob without the operation measures alone.
 
 use kinglet::blob::schema::*;
 use kinglet::blob::{ALIGN, LAYOUT_GENERIC, MAGIC, PREAMBLE, VERSION, checksum};
@@ -10,8 +10,6 @@ use kinglet::blob::{ALIGN, LAYOUT_GENERIC, MAGIC, PREAMBLE, VERSION, checksum};
 /// Which operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernel {
-    /// Embedding alone.
-    Nothing,
     /// Matrix of `size` rows.
     Matvec,
     /// LSTM of `size` units.
@@ -20,8 +18,8 @@ pub enum Kernel {
     Gru,
 }
 
-/// The blob of an operation with `input` columns of x.
-pub fn one_operation(kernel: Kernel, input: u16, size: u16) -> Vec<u8> {
+/// The blob of an operation with `input` columns of x, or of the embedding alone.
+pub fn one_operation(kernel: Option<Kernel>, input: u16, size: u16) -> Vec<u8> {
     let (x, out, hidden, cell, logits) = (0, 1, 2, 3, 4);
     let mut data = Data::default();
     let whole = |slot, width| View { slot, start: 0, width };
@@ -29,16 +27,15 @@ pub fn one_operation(kernel: Kernel, input: u16, size: u16) -> Vec<u8> {
     let inputs: Inputs = [whole(x, input)].into_iter().collect();
     let columns = usize::from(input) + usize::from(size);
     let embed = Op::Embed(Embed { table: data.random(2 * usize::from(input)), to: whole(x, input) });
-    let operation = match kernel {
-        Kernel::Nothing => None,
-        Kernel::Matvec => Some(Op::Linear(Linear {
+    let operation = kernel.map(|kernel| match kernel {
+        Kernel::Matvec => Op::Linear(Linear {
             inputs,
             matrix: data.matrix(size.into(), input.into()),
             table: None,
             activation: Activation::None,
             to: whole(out, size),
-        })),
-        Kernel::Lstm => Some(Op::Lstm(Lstm {
+        }),
+        Kernel::Lstm => Op::Lstm(Lstm {
             inputs,
             matrix: data.matrix(4 * usize::from(size), columns),
             table: None,
@@ -46,8 +43,8 @@ pub fn one_operation(kernel: Kernel, input: u16, size: u16) -> Vec<u8> {
             hidden,
             cell,
             out: None,
-        })),
-        Kernel::Gru => Some(Op::Gru(Gru {
+        }),
+        Kernel::Gru => Op::Gru(Gru {
             inputs,
             matrix: Matrix {
                 weights: data.random(3 * usize::from(size) * columns),
@@ -57,8 +54,8 @@ pub fn one_operation(kernel: Kernel, input: u16, size: u16) -> Vec<u8> {
             candidate_bits: 12,
             hidden,
             out: None,
-        })),
-    };
+        }),
+    });
     let mut encode = Vec::new();
     let ops: Vec<Op> = [Some(embed), operation].into_iter().flatten().collect();
     put(&mut encode, &Pass { over: Over::Forward, ops: ops.len() as u8 });

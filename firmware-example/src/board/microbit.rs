@@ -9,6 +9,9 @@ use microbit::pac::{TIMER0, UART0};
 /// Bytes of RAM that the model may use: 16 KB less the stack and the statics.
 pub const ARENA: usize = 13 * 1024;
 
+/// Clock of the core in kilohertz.
+pub const CORE_KHZ: u32 = 16_000;
+
 /// Ticks a microsecond.
 pub const TICKS_PER_MICROSECOND: u32 = 1;
 

@@ -6,9 +6,9 @@ mod microbit;
 mod mps2;
 
 #[cfg(board = "microbit")]
-pub use microbit::{ARENA, Board, TICKS_PER_MICROSECOND};
+pub use microbit::{ARENA, Board, CORE_KHZ, TICKS_PER_MICROSECOND};
 #[cfg(board = "mps2")]
-pub use mps2::{ARENA, Board, TICKS_PER_MICROSECOND};
+pub use mps2::{ARENA, Board, CORE_KHZ, TICKS_PER_MICROSECOND};
 
 /// The board's name and core.
 pub const NAME: &str = env!("BOARD_NAME");

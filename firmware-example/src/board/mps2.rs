@@ -19,6 +19,12 @@ const CLOCK_MHZ: u32 = 25;
 /// Bytes of RAM that the model may use.
 pub const ARENA: usize = 1 << 20;
 
+/// Clock of the core in kilohertz.
+pub const CORE_KHZ: u32 = CLOCK_MHZ * 1000;
+
+/// Ticks a microsecond.
+pub const TICKS_PER_MICROSECOND: u32 = CLOCK_MHZ;
+
 /// The board's serial line and clock.
 pub struct Board(());
 
@@ -62,6 +68,3 @@ impl Board {
         u32::MAX - unsafe { read_volatile(TIMER_VALUE) }
     }
 }
-
-/// Ticks a microsecond.
-pub const TICKS_PER_MICROSECOND: u32 = CLOCK_MHZ;
