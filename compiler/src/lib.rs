@@ -1,1 +1,25 @@
-//! Compiler.
+//! Turns a trained network into one blob for the `kinglet` runtime.
+//!
+//! ```text
+//! checkpoint ─▶ calibrate ─▶ lower (quantize, tiles) ─▶ pack ─▶ blob, reloaded by the runtime
+//!                  ▲                                      │
+//!              dev pairs ───────────────────▶ report ◀────┘  float against int8
+//! ```
+//! [`compile()`] does all of it. [`calibrate`] runs the trainer's float model and keeps ranges; [`lower`] knows both the
+//! network and the blob's operations; [`quantize`] and [`tiles`] know numbers alone; [`pack`] is the one writer of the
+//! format; [`report`] says what it cost. [`desktop`] runs blobs on the desktop, [`describe`] shows what is inside.
+
+pub mod calibrate;
+pub mod cli;
+mod compile;
+pub mod describe;
+pub mod desktop;
+pub mod error;
+pub mod lower;
+pub mod pack;
+pub mod quantize;
+pub mod report;
+pub mod tiles;
+
+pub use compile::{Compiled, Options, compile};
+pub use error::Error;

@@ -1,2 +1,7 @@
-//! Compiler command line.
-fn main() {}
+//! Command line of the compiler.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kinglet_compiler::cli::main()
+}

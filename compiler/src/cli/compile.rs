@@ -1,0 +1,148 @@
+//! `kinglet compile`.
+
+use std::path::{Path, PathBuf};
+
+use kinglet_train::checkpoint::{Checkpoint, write_atomically};
+use kinglet_train::data::corpus;
+
+use crate::compile::{Compiled, Options, compile};
+use crate::lower::{Fold, Plan, Source};
+
+/// Longest source or target that can be planned for, marks not counted.
+const MAX_PLANNED: i64 = 4095;
+
+/// Kinds of weights that the compiler can write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Weights {
+    /// Eight bits, one scale a row.
+    Int8,
+}
+
+/// Quantize a checkpoint and pack it into one blob
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The checkpoint directory
+    #[arg(long, value_name = "DIR")]
+    checkpoint: PathBuf,
+    /// Pairs to calibrate and compare on, a line each: source<TAB>target
+    #[arg(long, value_name = "FILE")]
+    dev: PathBuf,
+    /// The blob
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Name inside the blob [default: the blob's file name]
+    #[arg(long)]
+    name: Option<String>,
+    /// Integers of the weights
+    #[arg(long, value_enum, default_value = "int8")]
+    weights: Weights,
+    /// Where a token's product with its embedding becomes a table
+    #[arg(long, value_enum, default_value = "auto")]
+    fold: Fold,
+    /// Longest source in tokens to plan RAM for [default: the checkpoint's data.max_source_len]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_PLANNED))]
+    max_source: Option<u16>,
+    /// Longest target in tokens to plan RAM for [default: the checkpoint's data.max_target_len]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_PLANNED))]
+    max_target: Option<u16>,
+    /// Widest beam to plan RAM for
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    beam_size: u8,
+    /// Refuse a model that needs more RAM for the planned lengths and beam
+    #[arg(long, value_name = "BYTES")]
+    max_ram: Option<usize>,
+    /// Refuse a larger blob
+    #[arg(long, value_name = "BYTES")]
+    max_flash: Option<usize>,
+    /// Pairs to calibrate on, at most
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    calibration_pairs: usize,
+    /// Distinct sources on which float and integers are compared, at most; 0 skips it
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    evaluation_sources: usize,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Print the report as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Compiles as the arguments say.
+///
+/// # Errors
+/// Whatever reading the checkpoint and the pairs, [`compile()`], or writing the blob gives.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let checkpoint = Checkpoint::load(&args.checkpoint)?;
+    let dev = corpus::read(&args.dev)?;
+    let stem = args.output.file_stem().unwrap_or_default().to_string_lossy();
+    let mut options = options(&checkpoint, args.name.as_deref().unwrap_or(&stem));
+    let plan = &mut options.plan;
+    plan.max_source = args.max_source.map_or(plan.max_source, |n| n + 1);
+    plan.max_target = args.max_target.unwrap_or(plan.max_target);
+    plan.fold = args.fold;
+    options.beam = args.beam_size;
+    options.max_ram = args.max_ram;
+    options.max_flash = args.max_flash;
+    options.calibration_pairs = args.calibration_pairs.max(1);
+    options.evaluation_sources = args.evaluation_sources;
+    options.threads = args.threads.unwrap_or(options.threads);
+    let Weights::Int8 = args.weights;
+
+    let compiled = compile(source(&checkpoint), &dev, &options)?;
+    write_atomically(&args.output, &compiled.blob)?;
+    tell(&compiled, &args.output, args.json);
+    Ok(())
+}
+
+/// What is compiled of a checkpoint.
+pub fn source(checkpoint: &Checkpoint) -> Source<'_> {
+    Source {
+        model: &checkpoint.model,
+        source_vocab: &checkpoint.source_vocab,
+        target_vocab: &checkpoint.target_vocab,
+    }
+}
+
+/// The options that a checkpoint gives by itself.
+pub fn options(checkpoint: &Checkpoint, name: &str) -> Options {
+    let planned = |length: usize| length.clamp(1, MAX_PLANNED as usize) as u16;
+    let data = &checkpoint.config.data;
+    Options {
+        plan: Plan {
+            name: name.to_owned(),
+            max_source: planned(data.max_source_len) + 1,
+            max_target: planned(data.max_target_len),
+            fold: Fold::Auto,
+        },
+        beam: 1,
+        max_ram: None,
+        max_flash: None,
+        calibration_pairs: 512,
+        evaluation_sources: 1000,
+        threads: super::cores(),
+    }
+}
+
+fn tell(compiled: &Compiled, path: &Path, json: bool) {
+    let report = &compiled.report;
+    if json {
+        let mut object = serde_json::to_value(report).expect("a report is plain data");
+        object["blob"] = path.display().to_string().into();
+        object["advice"] = report.advice().into();
+        println!("{object}");
+        return;
+    }
+    let ram = report.planned_ram;
+    println!("{report}");
+    println!(
+        "{}: {} bytes of flash, {} bytes of RAM for {} source tokens, {} target tokens, beam {}",
+        path.display(),
+        report.blob_bytes,
+        ram.bytes,
+        ram.source,
+        ram.target,
+        ram.beam
+    );
+    eprintln!("next: kinglet run {}", path.display());
+}

@@ -1,0 +1,154 @@
+//! `kinglet demo`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context;
+use kinglet::Model;
+use kinglet_train::checkpoint::{Checkpoint, write_atomically};
+use kinglet_train::cli::INTERRUPTED;
+use kinglet_train::cli::train::train_with_progress;
+use kinglet_train::data::{Pair, corpus};
+use kinglet_train::tasks::{self, Task};
+use kinglet_train::trainer::{End, Run, Start};
+
+use super::{attention, compile};
+use crate::compile::{Compiled, compare, compile as compile_model};
+use crate::desktop::{self, Buffer};
+use crate::report::Comparison;
+
+/// Unseen sources shown with their answers.
+const SAMPLES: usize = 6;
+
+/// Train a built-in task, compile it, run it and compare: minutes from nothing to a working blob
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to learn
+    #[arg(long, value_enum, default_value = "dates")]
+    task: Task,
+    /// Folder for data, checkpoint and blob
+    #[arg(long, value_name = "DIR", default_value = "target/demo")]
+    out: PathBuf,
+    /// Seed of the data and of training
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Print the result as a last line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the demonstration.
+///
+/// # Errors
+/// Whatever training, compiling or writing files gives.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let name = args.task.name();
+    std::fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
+    let data = tasks::generate(args.task, args.task.default_size(), args.seed)?;
+    for (file, pairs) in data.files() {
+        write_atomically(&args.out.join(file), corpus::to_text(pairs).as_bytes())?;
+    }
+    eprintln!(
+        "task {name}: {} pairs to learn from, {} unseen ones to test on",
+        data.train.len(),
+        data.test.len()
+    );
+
+    let mut config = tasks::config(args.task);
+    config.train.seed = args.seed;
+    let checkpoint = args.out.join("checkpoint");
+    let run = Run {
+        config: &config,
+        train: &data.train,
+        dev: &data.dev,
+        out: &checkpoint,
+        start: Start::Overwrite,
+    };
+    let started = Instant::now();
+    let outcome = train_with_progress(&run)?;
+    let train_seconds = started.elapsed().as_secs_f64();
+    if outcome.end == End::Interrupted {
+        eprintln!("kinglet: interrupted; start the demonstration again");
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    eprintln!("trained in {train_seconds:.0} s; compiling");
+
+    let checkpoint = Checkpoint::load(&checkpoint)?;
+    let options = crate::Options { evaluation_sources: 0, ..compile::options(&checkpoint, name) };
+    let compiled = compile_model(compile::source(&checkpoint), &data.dev, &options)?;
+    let blob = args.out.join(format!("{name}.kgl"));
+    write_atomically(&blob, &compiled.blob)?;
+    let model = desktop::load(&compiled.blob, &blob)?;
+    let compared = |beam| compare(compile::source(&checkpoint), &model, &data.test, beam, &options);
+    let (greedy, beam) = (compared(1)?, compared(4)?);
+
+    samples(&model, &data.test)?;
+    tell(&compiled, &blob, &args.out, &greedy, &beam);
+    if args.json {
+        let result = serde_json::json!({
+            "task": name,
+            "train_seconds": train_seconds,
+            "float_exact_match": greedy.float.exact / 100.0,
+            "int8_exact_match": greedy.int8.exact / 100.0,
+            "blob_bytes": compiled.report.blob_bytes,
+            "ram_bytes": compiled.report.planned_ram.bytes,
+        });
+        println!("{result}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows some unseen sources with the blob's answers, and the attention of the first.
+fn samples(model: &Model<'_>, test: &[Pair]) -> anyhow::Result<()> {
+    let mut buffer = Buffer::default();
+    let options = kinglet::Options { beam_size: 4, ..kinglet::Options::default() };
+    println!("unseen sources and the blob's answers");
+    for (number, pair) in test.iter().take(SAMPLES).enumerate() {
+        let answer = desktop::decode(model, &mut buffer, &pair.source, &options)?;
+        let Some(best) = answer.hypotheses.first() else { continue };
+        let found = desktop::text(model, &best.tokens);
+        let verdict = if found == pair.target { "" } else { "   (wrong)" };
+        println!("  {} -> {found}   score {:.4}{verdict}", pair.source, best.score);
+        if number == 0 {
+            let weights = desktop::align(model, &mut buffer, &pair.source, &best.tokens)?;
+            let vocab = model.source();
+            let end = || "⏎".to_owned();
+            let source: Vec<String> = vocab.cut(&pair.source).map(str::to_owned).chain([end()]).collect();
+            let target: Vec<String> =
+                desktop::token_texts(model, &best.tokens).into_iter().chain([end()]).collect();
+            if weights.iter().all(|row| row.len() == source.len()) {
+                for line in attention::picture(&source, &target, &weights).lines() {
+                    println!("      {line}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn tell(compiled: &Compiled, blob: &Path, out: &Path, greedy: &Comparison, beam: &Comparison) {
+    let report = &compiled.report;
+    let ram = report.planned_ram;
+    println!("\nexact match on {} unseen sources, percent", greedy.sources);
+    println!("          float    int8");
+    for (name, c) in [("greedy", greedy), ("beam 4", beam)] {
+        println!("  {name}  {:5.2}   {:5.2}", c.float.exact, c.int8.exact);
+    }
+    println!(
+        "\n{}: {} bytes of flash, {} bytes of RAM (greedy, {} source and {} target tokens)",
+        blob.display(),
+        report.blob_bytes,
+        ram.bytes,
+        ram.source,
+        ram.target
+    );
+    let (blob, out) = (blob.display(), out.display());
+    println!("next:");
+    println!(
+        "  kinglet run {blob} < sources.txt       a line each; --return-attention, --n-best, --beam-size 8"
+    );
+    println!("  kinglet inspect {blob}                 layers, bytes, RAM by source length and beam");
+    println!("  kinglet evaluate {blob} --data {out}/test.tsv");
+    println!("  firmware-example/                      puts a blob on a board or an emulated one");
+}

@@ -1,0 +1,132 @@
+//! `kinglet inspect`.
+
+use std::fmt::{self, Display, Formatter};
+use std::path::PathBuf;
+
+use kinglet::Model;
+use kinglet::blob::{VERSION, schema::Tokens};
+use serde::Serialize;
+
+use crate::describe::{self, Layer, Ram, SlotInfo};
+use crate::desktop;
+use crate::report::{ram_table, table};
+
+/// Show what is inside a blob: layers, shapes, bytes, RAM by source length and beam
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The blob
+    blob: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows as the arguments say.
+///
+/// # Errors
+/// Whatever reading the blob gives.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let bytes = desktop::read(&args.blob)?;
+    let model = desktop::load(&bytes, &args.blob)?;
+    let contents = Contents::new(&model, bytes.len());
+    if args.json {
+        println!("{}", serde_json::to_string(&contents)?);
+    } else {
+        print!("{contents}");
+    }
+    Ok(())
+}
+
+#[derive(Debug, Serialize)]
+struct Vocabulary {
+    size: u16,
+    tokens: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Contents {
+    name: String,
+    format: u16,
+    bytes: usize,
+    data_bytes: usize,
+    crc: u32,
+    source: Vocabulary,
+    target: Vocabulary,
+    max_source: u16,
+    max_target: u16,
+    layers: Vec<Layer>,
+    slots: Vec<SlotInfo>,
+    ram: Vec<Ram>,
+}
+
+impl Contents {
+    fn new(model: &Model<'_>, bytes: usize) -> Self {
+        let vocabulary = |vocab: kinglet::Vocab<'_>| Vocabulary {
+            size: vocab.size(),
+            tokens: match vocab.tokens() {
+                Tokens::Chars => "chars",
+                Tokens::Words => "words",
+            },
+        };
+        let planned = model.limits(1);
+        Self {
+            name: model.name().to_owned(),
+            format: VERSION,
+            bytes,
+            data_bytes: model.data().len(),
+            crc: model.crc(),
+            source: vocabulary(model.source()),
+            target: vocabulary(model.target()),
+            max_source: planned.source,
+            max_target: planned.target,
+            layers: describe::layers(model),
+            slots: describe::slots(model),
+            ram: describe::ram(model),
+        }
+    }
+}
+
+impl Display for Contents {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{}: format {}, {} bytes ({} of tensors), CRC {:08x}",
+            self.name, self.format, self.bytes, self.data_bytes, self.crc
+        )?;
+        writeln!(
+            f,
+            "source: {} tokens ({}), at most {} with the end mark; target: {} tokens ({}), at most {}\n",
+            self.source.size,
+            self.source.tokens,
+            self.max_source,
+            self.target.size,
+            self.target.tokens,
+            self.max_target
+        )?;
+        let head = ["layer", "over", "operation", "rows", "columns", "weights", "table", "slots"];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        rows.extend(self.layers.iter().map(|l| {
+            vec![
+                l.program.into(),
+                l.over.into(),
+                l.operation.into(),
+                l.rows.to_string(),
+                l.columns.to_string(),
+                l.weight_bytes.to_string(),
+                l.table_bytes.to_string(),
+                l.slots.clone(),
+            ]
+        }));
+        table(f, &rows)?;
+        writeln!(f)?;
+        let mut rows = vec![["slot", "rows", "type", "width"].map(str::to_owned).to_vec()];
+        rows.extend(
+            self.slots
+                .iter()
+                .map(|s| vec![s.slot.to_string(), s.rows.into(), s.kind.into(), s.width.to_string()]),
+        );
+        table(f, &rows)?;
+        writeln!(f)?;
+        ram_table(f, &self.ram)
+    }
+}

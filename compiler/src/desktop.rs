@@ -1,0 +1,158 @@
+//! Blobs at work on the desktop: the device's runtime with a buffer that grows with its input.
+
+use std::path::Path;
+
+use kinglet::{Limits, Model, Options, RunError, Session};
+
+use crate::error::{Error, Result};
+
+/// Longest source or target that the runtime takes, in tokens.
+pub const MAX_LENGTH: u16 = 4096;
+
+/// One decoded target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    /// Token ids, end mark excluded.
+    pub tokens: Vec<u16>,
+    /// `log_prob / length^length_penalty`.
+    pub score: f32,
+    /// Natural logarithm of the probability.
+    pub log_prob: f32,
+}
+
+/// What the model makes of one text.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Answer {
+    /// Source tokens that the vocabulary does not know.
+    pub unknown: usize,
+    /// Best first; empty for a text without tokens.
+    pub hypotheses: Vec<Decoded>,
+}
+
+/// Attention weights of one hypothesis: for each of its tokens and the end mark, one weight a source token.
+pub type Alignment = Vec<Vec<f32>>;
+
+/// RAM as a session needs it: a multiple of 4 bytes aligned to 4, grown on demand.
+#[derive(Debug, Default)]
+pub struct Buffer(Vec<u8>);
+
+impl Buffer {
+    /// At least `bytes` bytes.
+    fn get(&mut self, bytes: usize) -> &mut [u8] {
+        const ALIGN: usize = 4;
+        if self.0.len() < bytes + ALIGN {
+            self.0.resize(bytes + ALIGN, 0);
+        }
+        let start = self.0.as_ptr().align_offset(ALIGN);
+        &mut self.0[start..]
+    }
+}
+
+/// The bytes of a blob file.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|source| Error::Io { action: "read", path: path.into(), source })
+}
+
+/// The model in the bytes of a file.
+///
+/// # Errors
+/// [`Error::Blob`] with what the runtime has against it.
+pub fn load<'a>(bytes: &'a [u8], path: &Path) -> Result<Model<'a>> {
+    Model::from_bytes(bytes).map_err(|e| Error::Blob { path: path.into(), reason: e.to_string() })
+}
+
+/// Limits that fit a text: the planned ones, or longer where the text or the options ask for it.
+fn limits(model: &Model<'_>, text: &str, options: &Options) -> Limits {
+    let planned = model.limits(options.beam_size);
+    let tokens = model.source().cut(text).take(usize::from(MAX_LENGTH)).count() as u16 + 1;
+    let target = if options.max_len == u16::MAX { planned.target } else { options.max_len };
+    Limits {
+        source: planned.source.max(tokens.min(MAX_LENGTH)),
+        target: target.clamp(1, MAX_LENGTH),
+        ..planned
+    }
+}
+
+/// Searches for targets of one text; greedy when the beam is 1.
+///
+/// # Errors
+/// [`Error::Run`] when options are out of range or the text is longer than the runtime takes.
+pub fn decode(model: &Model<'_>, buffer: &mut Buffer, text: &str, options: &Options) -> Result<Answer> {
+    let limits = limits(model, text, options);
+    let mut session = Session::new(model, buffer.get(model.ram(&limits)), limits).map_err(run)?;
+    let unknown = match session.read_text(text.as_bytes()) {
+        Ok(read) => read.unknown,
+        Err(RunError::SourceEmpty) => return Ok(Answer::default()),
+        Err(e) => return Err(run(e)),
+    };
+    let found = session.beam(options).map_err(run)?;
+    let hypotheses = found
+        .iter()
+        .map(|h| Decoded { tokens: h.tokens.to_vec(), score: h.score, log_prob: h.log_prob })
+        .collect();
+    Ok(Answer { unknown, hypotheses })
+}
+
+/// Attention of a hypothesis over the tokens of its text; rows are empty for a model without attention.
+///
+/// # Errors
+/// [`Error::Run`] as for [`decode`].
+pub fn align(model: &Model<'_>, buffer: &mut Buffer, text: &str, tokens: &[u16]) -> Result<Alignment> {
+    let limits = limits(model, text, &Options::default());
+    let mut session = Session::new(model, buffer.get(model.ram(&limits)), limits).map_err(run)?;
+    session.read_text(text.as_bytes()).map_err(run)?;
+    let mut alignment = Alignment::new();
+    session
+        .align(tokens, |_, weights| {
+            alignment.push(weights.iter().map(|w| f32::from(w.get()) / 32_768.0).collect());
+        })
+        .map_err(run)?;
+    Ok(alignment)
+}
+
+/// [`decode`]s many texts on several threads; the answers are in the order of the texts.
+///
+/// # Errors
+/// As for [`decode`].
+pub fn decode_all(
+    model: &Model<'_>,
+    texts: &[&str],
+    options: &Options,
+    threads: usize,
+) -> Result<Vec<Answer>> {
+    let part = texts.len().div_ceil(threads.max(1)).max(1);
+    let decode_part = |texts: &[&str]| -> Result<Vec<Answer>> {
+        let mut buffer = Buffer::default();
+        texts.iter().map(|text| decode(model, &mut buffer, text, options)).collect()
+    };
+    let parts: Vec<Result<Vec<Answer>>> = std::thread::scope(|scope| {
+        let running: Vec<_> =
+            texts.chunks(part).map(|texts| scope.spawn(move || decode_part(texts))).collect();
+        running.into_iter().map(|t| t.join().expect("decoding does not panic")).collect()
+    });
+    let mut answers = Vec::with_capacity(texts.len());
+    for part in parts {
+        answers.extend(part?);
+    }
+    Ok(answers)
+}
+
+/// Texts of target tokens, one each.
+pub fn token_texts(model: &Model<'_>, tokens: &[u16]) -> Vec<String> {
+    let vocab = model.target();
+    tokens.iter().map(|&id| String::from_utf8_lossy(vocab.token(id)).into_owned()).collect()
+}
+
+/// Target tokens as plain text.
+pub fn text(model: &Model<'_>, tokens: &[u16]) -> String {
+    let mut text = String::new();
+    model.target().write(tokens, &mut text).expect("a String takes everything");
+    text
+}
+
+fn run(error: RunError) -> Error {
+    Error::Run(error.to_string())
+}

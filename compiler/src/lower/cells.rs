@@ -1,0 +1,157 @@
+//! Recurrent cells: PyTorch's parameters to the streams of `docs/format.md`.
+
+use kinglet::blob::schema::{Gru, Lstm, Op, View};
+use kinglet_train::config::Cell;
+use kinglet_train::model::Tensor;
+
+use super::product::{Columns, Input, row, views, write};
+use super::token::Token;
+use super::{Builder, State};
+use crate::error::Result;
+use crate::quantize::{Bits, GATE, Row, fraction_bits, power_of_two};
+use crate::tiles;
+
+/// Most fraction bits of a GRU candidate's recurrent part, and of a cell state.
+const MAX_CANDIDATE_BITS: u8 = 12;
+const MAX_CELL_BITS: u8 = 15;
+
+/// Parameters of one layer in one direction.
+#[derive(Clone, Copy)]
+pub struct Weights<'a> {
+    pub w_ih: &'a Tensor,
+    pub w_hh: &'a Tensor,
+    pub b_ih: &'a Tensor,
+    pub b_hh: &'a Tensor,
+}
+
+/// A cell's place in the network.
+pub struct CellSpec<'a, 'b> {
+    /// Name of its tensors in the report, such as `encoder.rnn.l0`.
+    pub name: &'b str,
+    pub cell: Cell,
+    pub weights: Weights<'a>,
+    /// The token that feeds it, if one does.
+    pub token: Option<&'b Token<'a>>,
+    /// Inputs beside the token, in the order of the float columns.
+    pub inputs: Vec<Input<'a>>,
+    pub state: State,
+    pub out: Option<View>,
+}
+
+impl<'a> Builder<'a> {
+    /// Parameters of a layer; `suffix` is such as `l0` or `l1_reverse`.
+    pub fn weights(&self, prefix: &str, suffix: &str) -> Result<Weights<'a>> {
+        let get = |part: &str| self.tensor(&format!("{prefix}.rnn.{part}_{suffix}"));
+        Ok(Weights {
+            w_ih: get("weight_ih")?,
+            w_hh: get("weight_hh")?,
+            b_ih: get("bias_ih")?,
+            b_hh: get("bias_hh")?,
+        })
+    }
+
+    /// Fraction bits of a cell state that has the given quantities' ranges.
+    pub fn cell_bits(&mut self, names: &[String]) -> u8 {
+        self.calibrated_bits(names, MAX_CELL_BITS)
+    }
+
+    fn calibrated_bits(&mut self, names: &[String], most: u8) -> u8 {
+        let largest = names.iter().fold(0.0_f32, |m, name| m.max(self.ranges.largest(name)));
+        let bits = fraction_bits(largest, most);
+        for name in names {
+            self.limits.insert(name.clone(), 32_767.0 * power_of_two(-i32::from(bits)));
+        }
+        bits
+    }
+
+    /// One step of a cell.
+    pub fn cell(&mut self, spec: CellSpec<'a, '_>) -> Result<Op> {
+        let looked_up = spec.token.and_then(|token| token.input(spec.weights.w_ih));
+        let inputs: Vec<Input<'a>> = looked_up.into_iter().chain(spec.inputs.iter().copied()).collect();
+        match spec.cell {
+            Cell::Gru => self.gru(&spec, &inputs),
+            Cell::Lstm => self.lstm(&spec, &inputs),
+        }
+    }
+
+    fn gru(&mut self, spec: &CellSpec<'a, '_>, inputs: &[Input<'a>]) -> Result<Op> {
+        let Weights { w_ih, w_hh, b_ih, b_hh } = spec.weights;
+        let units = w_hh.shape[0] / 3;
+        // The reset gate multiplies the candidate's recurrent part, so that its bias stays apart.
+        let mut bias = sums(b_ih, b_hh);
+        bias[2 * units..].copy_from_slice(&reals(b_ih)[2 * units..]);
+        let recurrent_bias = &reals(b_hh)[2 * units..];
+
+        let table = spec.token.and_then(|token| token.table(self, spec.name, w_ih, &bias, GATE));
+        if table.is_some() {
+            bias.fill(0.0);
+        }
+        let candidate_bits = self.calibrated_bits(&[format!("{}.candidate", spec.name)], MAX_CANDIDATE_BITS);
+        let candidate = power_of_two(-i32::from(candidate_bits));
+
+        let x: Vec<Columns<'_>> = inputs.iter().map(|i| i.columns).collect();
+        let h = [Columns::whole(w_hh)];
+        let mut matrix = tiles::Matrix::default();
+        for start in (0..units).step_by(tiles::ROWS) {
+            let group = start..units.min(start + tiles::ROWS);
+            let errors = &mut self.errors;
+            let mut stream = |groups: &[&[Columns<'_>]], gate: usize, bias: &[f64], unit: f64| {
+                let quantize = |unit_index| {
+                    row(errors, groups, gate * units + unit_index, bias[unit_index], unit, Bits::I16)
+                };
+                matrix.push(&group.clone().map(quantize).collect::<Vec<Row>>());
+            };
+            stream(&[&x, &h], 0, &bias, GATE);
+            stream(&[&x, &h], 1, &bias[units..], GATE);
+            if !x.is_empty() {
+                stream(&[&x], 2, &bias[2 * units..], GATE);
+            }
+            stream(&[&h], 2, recurrent_bias, candidate);
+        }
+        Ok(Op::Gru(Gru {
+            inputs: views(inputs)?,
+            matrix: write(&mut self.section, spec.name, &matrix),
+            table,
+            candidate_bits,
+            hidden: spec.state.hidden,
+            out: spec.out,
+        }))
+    }
+
+    fn lstm(&mut self, spec: &CellSpec<'a, '_>, inputs: &[Input<'a>]) -> Result<Op> {
+        let Weights { w_ih, w_hh, b_ih, b_hh } = spec.weights;
+        let units = w_hh.shape[0] / 4;
+        let mut bias = sums(b_ih, b_hh);
+        let table = spec.token.and_then(|token| token.table(self, spec.name, w_ih, &bias, GATE));
+        if table.is_some() {
+            bias.fill(0.0);
+        }
+        let x: Vec<Columns<'_>> = inputs.iter().map(|i| i.columns).collect();
+        let h = [Columns::whole(w_hh)];
+        let mut matrix = tiles::Matrix::default();
+        for unit in 0..units {
+            let quantize = |gate: usize| {
+                let index = gate * units + unit;
+                row(&mut self.errors, &[&x, &h], index, bias[index], GATE, Bits::I16)
+            };
+            matrix.push(&(0..4).map(quantize).collect::<Vec<Row>>());
+        }
+        Ok(Op::Lstm(Lstm {
+            inputs: views(inputs)?,
+            matrix: write(&mut self.section, spec.name, &matrix),
+            table,
+            cell_bits: spec.state.cell_bits,
+            hidden: spec.state.hidden,
+            cell: spec.state.cell.expect("an LSTM's state has a cell slot"),
+            out: spec.out,
+        }))
+    }
+}
+
+fn reals(tensor: &Tensor) -> Vec<f64> {
+    tensor.data.iter().map(|&v| f64::from(v)).collect()
+}
+
+fn sums(a: &Tensor, b: &Tensor) -> Vec<f64> {
+    a.data.iter().zip(&b.data).map(|(&a, &b)| f64::from(a) + f64::from(b)).collect()
+}

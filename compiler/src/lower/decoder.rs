@@ -1,0 +1,155 @@
+//! The step program: query, attention, cells, logits.
+
+use core::f64::consts::LOG2_E;
+
+use kinglet::blob::schema::{Activation, Attend, Extent, Kind, Op, Over, View};
+use kinglet_train::config::ModelConfig;
+
+use super::cells::CellSpec;
+use super::encoder::Attention;
+use super::product::{Columns, Input, LinearSpec, width};
+use super::token::{Consumer, Token};
+use super::{Builder, State};
+use crate::error::Result;
+use crate::pack::Program;
+use crate::quantize::{self, Bits, fraction_bits, power_of_two};
+
+/// Most fraction bits of a query.
+const MAX_QUERY_BITS: u8 = 12;
+/// Most fraction bits of scores and logits, and the fewest that the runtime accepts for logits.
+const MAX_LOG_BITS: u8 = 15;
+const MIN_LOGIT_BITS: u8 = 2;
+
+impl<'a> Builder<'a> {
+    /// One decoder step; the logits' slot and fraction bits.
+    pub fn decoder(
+        &mut self,
+        config: &ModelConfig,
+        vocabulary: usize,
+        states: &[State],
+        attention: Option<&Attention>,
+        program: &mut Program,
+    ) -> Result<(u8, u8)> {
+        let decoder = &config.decoder;
+        let first = self.weights("decoder", "l0")?.w_ih;
+        let (out, bias) = (self.tensor("decoder.fc_out.weight")?, self.tensor("decoder.fc_out.bias")?);
+        let mut consumers = vec![Consumer { tensor: first, start: 0 }];
+        if attention.is_some() {
+            consumers.push(Consumer { tensor: out, start: width(out) - decoder.embedding });
+        }
+        let fold = self.fold;
+        let token = Token::plan(self, fold, self.tensor("decoder.embedding.weight")?, &consumers)?;
+        let mut ops: Vec<Op> = token.lookup().into_iter().collect();
+
+        let top = states.last().expect("a decoder has a layer").hidden;
+        let context = match attention {
+            Some(attention) => Some(self.attend(config, attention, top, &mut ops)?),
+            None => None,
+        };
+        for (layer, &state) in states.iter().enumerate() {
+            let suffix = format!("l{layer}");
+            let weights = self.weights("decoder", &suffix)?;
+            let below = if layer == 0 {
+                context.map(|view| {
+                    let columns = Columns::part(weights.w_ih, decoder.embedding, usize::from(view.width));
+                    Input { view, columns }
+                })
+            } else {
+                let view = self.whole(states[layer - 1].hidden);
+                Some(Input { view, columns: Columns::whole(weights.w_ih) })
+            };
+            let spec = CellSpec {
+                name: &format!("decoder.rnn.{suffix}"),
+                cell: decoder.cell,
+                weights,
+                token: (layer == 0).then_some(&token),
+                inputs: below.into_iter().collect(),
+                state,
+                out: None,
+            };
+            ops.push(self.cell(spec)?);
+        }
+
+        let logits = self.slot(Extent::Once, Kind::I16, vocabulary)?;
+        let largest = self.ranges.largest("decoder.logits") * LOG2_E as f32;
+        let logit_bits = fraction_bits(largest, MAX_LOG_BITS).max(MIN_LOGIT_BITS);
+        // Logits are kept in log2 units.
+        let unit = power_of_two(-i32::from(logit_bits)) / LOG2_E;
+        self.limits.insert("decoder.logits".into(), 32_767.0 * unit);
+        let reals: Vec<f64> = bias.data.iter().map(|&b| f64::from(b)).collect();
+        let table = token.table(self, "decoder.fc_out", out, &reals, unit);
+        let mut inputs =
+            vec![Input { view: self.whole(top), columns: Columns::part(out, 0, decoder.hidden) }];
+        if let Some(view) = context {
+            let columns = Columns::part(out, decoder.hidden, usize::from(view.width));
+            inputs.push(Input { view, columns });
+        }
+        inputs.extend(token.input(out));
+        let spec = LinearSpec {
+            name: "decoder.fc_out",
+            rows: 0..vocabulary,
+            bias: if table.is_some() { None } else { Some(bias) },
+            table,
+            unit,
+            bits: Bits::I16,
+            activation: Activation::None,
+            to: self.whole(logits),
+        };
+        ops.push(self.linear(&inputs, spec)?);
+        program.pass(Over::Once, &ops);
+        Ok((logits, logit_bits))
+    }
+
+    /// Query of the previous state and attention; the context.
+    fn attend(
+        &mut self,
+        config: &ModelConfig,
+        attention: &Attention,
+        top: u8,
+        ops: &mut Vec<Op>,
+    ) -> Result<View> {
+        let (w_q, v) =
+            (self.tensor("decoder.attention.w_q.weight")?, self.tensor("decoder.attention.v.weight")?);
+        let size = config.attention.size;
+        let query = self.slot(Extent::Once, Kind::I16, size)?;
+        let query_bits = fraction_bits(self.ranges.largest("decoder.attention.query"), MAX_QUERY_BITS);
+        let unit = power_of_two(-i32::from(query_bits));
+        self.limits.insert("decoder.attention.query".into(), 32_767.0 * unit);
+        let spec = LinearSpec {
+            name: "decoder.attention.w_q",
+            rows: 0..size,
+            bias: None,
+            table: None,
+            unit,
+            bits: Bits::I16,
+            activation: Activation::None,
+            to: self.whole(query),
+        };
+        let input = Input { view: self.whole(top), columns: Columns::whole(w_q) };
+        ops.push(self.linear(&[input], spec)?);
+
+        let (values, scale) = quantize::vector(&v.data);
+        let floats: Vec<f64> = v.data.iter().map(|&v| f64::from(v)).collect();
+        self.errors.add(&v.name, &floats, &values, scale);
+        let largest = self.ranges.largest("decoder.attention.score") * LOG2_E as f32;
+        let score_bits = fraction_bits(largest, MAX_LOG_BITS);
+        self.limits.insert(
+            "decoder.attention.score".into(),
+            32_767.0 * power_of_two(-i32::from(score_bits)) / LOG2_E,
+        );
+        let factor = scale * power_of_two(i32::from(score_bits) - 15) * LOG2_E;
+        let to = self.bytes_once(usize::from(self.slots[attention.values as usize].width))?;
+        ops.push(Op::Attend(Attend {
+            query,
+            query_bits,
+            keys: attention.keys,
+            key_scale: attention.key_scale,
+            v: self.section.push_i8("decoder.attention.v", &values),
+            score: quantize::multiplier(factor, Bits::I16),
+            score_bits,
+            values: attention.values,
+            to,
+        }));
+        Ok(to)
+    }
+}

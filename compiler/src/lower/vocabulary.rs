@@ -1,0 +1,46 @@
+//! Vocabularies as the blob stores them.
+
+use kinglet::blob::schema::{self, Vocabulary};
+use kinglet_train::config::Tokens;
+use kinglet_train::model::{EOS, SOS, UNK};
+use kinglet_train::vocab::Vocab;
+
+use super::Builder;
+use crate::error::{Error, Result};
+
+impl Builder<'_> {
+    /// Writes the three tensors of a vocabulary.
+    pub fn vocabulary(&mut self, side: &str, vocab: &Vocab) -> Result<Vocabulary> {
+        let tokens = vocab.tokens();
+        let size = u16::try_from(tokens.len()).map_err(|_| {
+            let found = tokens.len();
+            Error::Model(format!(
+                "the {side} vocabulary has {found} tokens, at most 65535 fit: raise min_count"
+            ))
+        })?;
+        let text: Vec<u8> = tokens.iter().flat_map(|t| t.bytes()).collect();
+        let mut end = 0;
+        let ends = tokens.iter().map(|t| {
+            end += t.len() as u32;
+            end
+        });
+        let starts: Vec<u8> = std::iter::once(0).chain(ends).flat_map(u32::to_le_bytes).collect();
+        let mut sorted: Vec<u16> = (0..size).collect();
+        sorted.sort_by_key(|&id| tokens[usize::from(id)].as_bytes());
+        let sorted: Vec<u8> = sorted.into_iter().flat_map(u16::to_le_bytes).collect();
+        let name = |part: &str| format!("vocabulary.{side}.{part}");
+        Ok(Vocabulary {
+            size,
+            sos: SOS as u16,
+            eos: EOS as u16,
+            unk: UNK as u16,
+            tokens: match vocab.tokenization() {
+                Tokens::Chars => schema::Tokens::Chars,
+                Tokens::Words => schema::Tokens::Words,
+            },
+            starts: self.section.push(name("starts"), &starts),
+            text: self.section.push(name("text"), &text),
+            sorted: self.section.push(name("sorted"), &sorted),
+        })
+    }
+}

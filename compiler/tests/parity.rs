@@ -1,0 +1,187 @@
+//! The integers against the float network, teacher forced, for every architecture that compiles.
+
+use kinglet::{Arena, Model, Session};
+use kinglet_compiler::lower::Fold;
+use kinglet_compiler::{Compiled, Error, Options, compile, lower};
+use kinglet_train::config::{
+    AttentionConfig, AttentionKind, Bridge, Cell, DecoderConfig, EncoderConfig, ModelConfig, Tokens,
+};
+use kinglet_train::data::Pair;
+use kinglet_train::model::{EOS, Seq2Seq};
+use kinglet_train::vocab::Vocab;
+
+const SOURCES: [&str; 6] = ["abcab", "d", "eeedcba", "bad cab", "a b c d e a b c", "éa"];
+const TARGETS: [&str; 6] = ["X Y", "Z", "Z Y X W V", "V V V", "W X", "Y"];
+
+struct Network {
+    model: Seq2Seq,
+    source: Vocab,
+    target: Vocab,
+    dev: Vec<Pair>,
+}
+
+/// A random network, its weights enlarged so that its gates move.
+fn network(config: &ModelConfig, seed: u64) -> Network {
+    let source = Vocab::build(Tokens::Chars, SOURCES, 1);
+    let target = Vocab::build(Tokens::Words, TARGETS, 1);
+    let mut model = Seq2Seq::new(config, source.len(), target.len(), seed);
+    for tensor in model.params.iter_mut() {
+        let factor = if tensor.name.contains("embedding") { 6.0 } else { 1.8 };
+        tensor.data.iter_mut().for_each(|v| *v *= factor);
+    }
+    let pair = |(s, t): (&&str, &&str)| Pair { source: (*s).into(), target: (*t).into() };
+    let dev = SOURCES.iter().zip(&TARGETS).map(pair).collect();
+    Network { model, source, target, dev }
+}
+
+fn options(fold: Fold) -> Options {
+    let plan = lower::Plan { name: "test".into(), max_source: 20, max_target: 10, fold };
+    Options {
+        plan,
+        beam: 2,
+        max_ram: None,
+        max_flash: None,
+        calibration_pairs: 100,
+        evaluation_sources: 0,
+        threads: 1,
+    }
+}
+
+fn build(network: &Network, options: &Options) -> Result<Compiled, Error> {
+    let Network { model, source, target, dev } = network;
+    compile(lower::Source { model, source_vocab: source, target_vocab: target }, dev, options)
+}
+
+/// Root of the mean squared difference of the logits, over the root of their mean square.
+fn logit_error(network: &Network, blob: &[u8]) -> f64 {
+    let model = Model::from_bytes(blob).unwrap();
+    let limits = model.limits(1);
+    let mut ram = Arena::<16_384>::new();
+    let mut session = Session::new(&model, &mut ram, limits).unwrap();
+    let unit = core::f64::consts::LN_2 / f64::from(1u32 << model.description().logit_bits);
+    let (mut error, mut total) = (0.0, 0.0);
+    for pair in &network.dev {
+        let mut source = network.source.encode(&pair.source).ids;
+        source.push(EOS);
+        let target = network.target.encode(&pair.target).ids;
+        let forced: Vec<u16> = target.iter().map(|&id| id as u16).collect();
+        let mut float: Vec<Vec<f32>> = Vec::new();
+        let ended: Vec<u32> = target.iter().copied().chain([EOS]).collect();
+        network.model.observe(&source, &ended, &mut |name, values| {
+            if name == "decoder.logits" {
+                float.push(values.to_vec());
+            }
+        });
+        session.read_text(pair.source.as_bytes()).unwrap();
+        session
+            .force(&forced, |step, logits| {
+                for (&want, got) in float[step].iter().zip(logits) {
+                    error += (f64::from(got.get()) * unit - f64::from(want)).powi(2);
+                    total += f64::from(want).powi(2);
+                }
+            })
+            .unwrap();
+    }
+    (error / total).sqrt()
+}
+
+/// Every wiring of cell, directions, depth, attention and bridge that the trainer knows.
+fn architectures() -> Vec<ModelConfig> {
+    let mut all = Vec::new();
+    for cell in [Cell::Gru, Cell::Lstm] {
+        for bidirectional in [false, true] {
+            for layers in [1, 2, 3] {
+                for kind in [AttentionKind::None, AttentionKind::Additive] {
+                    for bridge in [Bridge::Copy, Bridge::Linear] {
+                        if bridge == Bridge::Copy && bidirectional {
+                            continue;
+                        }
+                        // Widths that are no multiples of a tile, unequal where the bridge allows it.
+                        let hidden = if bridge == Bridge::Copy { 13 } else { 10 };
+                        all.push(ModelConfig {
+                            encoder: EncoderConfig { cell, embedding: 7, hidden, layers, bidirectional },
+                            attention: AttentionConfig { kind, size: 9 },
+                            bridge,
+                            decoder: DecoderConfig { cell, embedding: 6, hidden: 13, layers },
+                            dropout: 0.0,
+                        });
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn integer_logits_follow_the_float_logits() {
+    for (seed, config) in architectures().iter().enumerate() {
+        let network = network(config, seed as u64);
+        for fold in [Fold::Always, Fold::Never, Fold::Auto] {
+            let compiled = build(&network, &options(fold)).unwrap();
+            let error = logit_error(&network, &compiled.blob);
+            eprintln!("{error:.4} {fold:?} {config:?}");
+            assert!(error < 0.08, "relative error {error:.3} with {fold:?} of {config:?}");
+        }
+    }
+}
+
+#[test]
+fn cells_of_both_kinds_may_meet() {
+    for (encoder, decoder) in [(Cell::Gru, Cell::Lstm), (Cell::Lstm, Cell::Gru)] {
+        let mut config = ModelConfig::default();
+        config.encoder = EncoderConfig { cell: encoder, hidden: 12, layers: 2, ..config.encoder };
+        config.decoder = DecoderConfig { cell: decoder, hidden: 18, layers: 1, ..config.decoder };
+        let network = network(&config, 5);
+        let error = logit_error(&network, &build(&network, &options(Fold::Auto)).unwrap().blob);
+        assert!(error < 0.08, "relative error {error:.3}");
+    }
+}
+
+#[test]
+fn compiling_twice_gives_the_same_bytes() {
+    let network = network(&ModelConfig::default(), 1);
+    let once = build(&network, &options(Fold::Auto)).unwrap();
+    let twice = build(&network, &options(Fold::Auto)).unwrap();
+    assert!(once.blob == twice.blob);
+    assert_eq!(once.report, twice.report);
+}
+
+#[test]
+fn bounds_that_cannot_be_met_are_refused_with_advice() {
+    let network = network(&ModelConfig::default(), 1);
+    let fits = build(&network, &options(Fold::Auto)).unwrap().report;
+    let (ram, flash) = (fits.planned_ram.bytes, fits.blob_bytes);
+    let with = |max_ram, max_flash, beam| {
+        build(&network, &Options { max_ram, max_flash, beam, ..options(Fold::Auto) }).map(|_| ())
+    };
+    with(Some(ram), Some(flash), 2).unwrap();
+    let message = with(Some(ram - 1), None, 2).unwrap_err().to_string();
+    assert!(message.contains(&format!("needs {ram} bytes of RAM, {} are allowed", ram - 1)), "{message}");
+    assert!(message.ends_with("--beam-size 1"), "{message}");
+    let message = with(Some(ram - 1), None, 8).unwrap_err().to_string();
+    assert!(message.contains("it fits with"), "{message}");
+    let message = with(Some(10), None, 1).unwrap_err().to_string();
+    assert!(message.contains("--max-target"), "{message}");
+    let message = with(None, Some(flash - 1), 1).unwrap_err().to_string();
+    assert!(message.contains(&format!("{flash} bytes of flash")), "{message}");
+}
+
+#[test]
+fn networks_that_the_format_cannot_hold_are_refused() {
+    let mut config = ModelConfig::default();
+    config.encoder = EncoderConfig { cell: Cell::Lstm, hidden: 4, layers: 8, ..config.encoder };
+    let message = build(&network(&config, 1), &options(Fold::Auto)).unwrap_err().to_string();
+    assert!(message.contains("fewer layers"), "{message}");
+}
+
+#[test]
+fn damaged_weights_and_missing_pairs_are_refused() {
+    let mut network = network(&ModelConfig::default(), 1);
+    network.model.params.iter_mut().next().unwrap().data.fill(f32::NAN);
+    let message = build(&network, &options(Fold::Auto)).unwrap_err().to_string();
+    assert!(message.contains("not finite"), "{message}");
+    network.dev.clear();
+    let message = build(&network, &options(Fold::Auto)).unwrap_err().to_string();
+    assert!(message.contains("no pairs"), "{message}");
+}
