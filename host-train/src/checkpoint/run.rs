@@ -20,6 +20,8 @@ pub struct Best {
     pub epoch: usize,
     /// Its dev score in the units of the metric.
     pub score: f64,
+    /// Its mean negative log-likelihood of a dev token.
+    pub dev_loss: f64,
 }
 
 /// Where training stands after a whole number of epochs.
@@ -38,7 +40,7 @@ pub struct State {
     pub metric: Metric,
     /// The best epoch.
     pub best: Option<Best>,
-    /// Epochs since the best one.
+    /// Epochs since the score last improved.
     pub bad_epochs: usize,
     /// The learning rate's schedule.
     pub plateau: Plateau,
@@ -113,16 +115,23 @@ impl RunDir {
         Ok(())
     }
 
-    /// Writes configuration and vocabularies, creating the directory.
+    /// Creates the directory where it is missing.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write_setup(&self, config: &Config, source: &Vocab, target: &Vocab) -> Result<()> {
+    pub fn create(&self) -> Result<()> {
         std::fs::create_dir_all(&self.dir).map_err(|source| Error::Io {
             action: "create",
             path: self.dir.clone(),
             source,
-        })?;
+        })
+    }
+
+    /// Writes configuration and vocabularies.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_setup(&self, config: &Config, source: &Vocab, target: &Vocab) -> Result<()> {
         write_atomically(&self.path("vocab.source.txt"), source.to_file_text().as_bytes())?;
         write_atomically(&self.path("vocab.target.txt"), target.to_file_text().as_bytes())?;
         write_atomically(&self.path("config.toml"), config.to_toml().as_bytes())

@@ -51,6 +51,37 @@ pub fn main() -> ExitCode {
 
 /// Prints an error with its causes on one line of standard error and gives its exit code.
 pub fn report(program: &str, error: &anyhow::Error) -> ExitCode {
-    eprintln!("{program}: {}", format!("{error:#}").trim_end().replace('\n', " "));
+    eprintln!("{program}: {}", one_line(error));
     if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
+/// An error and its causes, without those that the text before them already tells.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text += if text.is_empty() { "" } else { ": " };
+            text += &cause;
+        }
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let source = std::io::Error::other("disk on fire");
+        let io = Error::Io { action: "read", path: "a.tsv".into(), source };
+        let error = anyhow::Error::new(io).context("loading");
+        assert_eq!(one_line(&error), "loading: cannot read a.tsv: disk on fire");
+    }
 }

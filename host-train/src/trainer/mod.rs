@@ -274,6 +274,7 @@ fn prepare(run: &Run<'_>) -> Result<Work> {
                 plateau: Plateau::new(t.lr_factor, t.lr_patience, t.min_learning_rate),
                 data,
             };
+            dir.create()?;
             dir.clear()?;
             (model, adam, state, Vec::new())
         }
@@ -371,14 +372,15 @@ impl Work {
             tokens_per_second,
         };
         let score = record.get(t.metric);
-        record.best = self.state.best.as_ref().is_none_or(|best| t.metric.improves(score, best.score));
+        let best = self.state.best.as_ref();
+        let improved = best.is_none_or(|best| t.metric.improves(score, best.score));
+        // A metric that counts whole lines stands still long before the model stops getting surer.
+        record.best = improved || best.is_some_and(|best| score == best.score && dev.loss < best.dev_loss);
         self.state.epoch = epoch;
         self.state.step = step;
+        self.state.bad_epochs = if improved { 0 } else { self.state.bad_epochs + 1 };
         if record.best {
-            self.state.best = Some(Best { epoch, score });
-            self.state.bad_epochs = 0;
-        } else {
-            self.state.bad_epochs += 1;
+            self.state.best = Some(Best { epoch, score, dev_loss: dev.loss });
         }
         // The schedule takes smaller for better.
         let falling = if t.metric == Metric::Exact { -score } else { score };

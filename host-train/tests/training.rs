@@ -1,0 +1,281 @@
+//! A run's promises: the same bits however often it was interrupted, and nothing lost or mixed by a kill.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kinglet_train::Error;
+use kinglet_train::checkpoint::{Checkpoint, load_tensors, save_tensors};
+use kinglet_train::config::{Config, DecoderConfig, EncoderConfig, Metric};
+use kinglet_train::model::Params;
+use kinglet_train::tasks::{self, Splits, Task};
+use kinglet_train::trainer::{End, Event, Outcome, Run, Start, train};
+
+const FILES: [&str; 6] = [
+    "config.toml",
+    "vocab.source.txt",
+    "vocab.target.txt",
+    "model.safetensors",
+    "optimizer.safetensors",
+    "state.json",
+];
+
+fn small(epochs: usize) -> Config {
+    let mut config = tasks::config(Task::Reverse);
+    config.model.encoder = EncoderConfig { embedding: 6, hidden: 8, ..EncoderConfig::default() };
+    config.model.decoder = DecoderConfig { embedding: 6, hidden: 8, ..DecoderConfig::default() };
+    config.model.attention.size = 8;
+    config.model.dropout = 0.2;
+    config.train.batch_size = 16;
+    config.train.metric = Metric::Loss;
+    config.train.epochs = epochs;
+    config
+}
+
+fn data() -> Splits {
+    tasks::generate(Task::Reverse, 200, 1).unwrap()
+}
+
+fn run_until(
+    config: &Config,
+    data: &Splits,
+    out: &Path,
+    start: Start,
+    last_step: usize,
+) -> Result<Outcome, Error> {
+    let stop = AtomicBool::new(false);
+    let mut steps = 0;
+    let run = Run { config, train: &data.train, dev: &data.dev, out, start };
+    train(&run, &stop, &mut |event| {
+        if let Event::Step { .. } = event {
+            steps += 1;
+            stop.store(steps == last_step, Ordering::Relaxed);
+        }
+    })
+}
+
+fn run(config: &Config, out: &Path, start: Start) -> Result<Outcome, Error> {
+    run_until(config, &data(), out, start, usize::MAX)
+}
+
+fn files(dir: &Path) -> Vec<Vec<u8>> {
+    FILES.iter().map(|name| std::fs::read(dir.join(name)).unwrap()).collect()
+}
+
+/// The history without what the clock says.
+fn history(dir: &Path) -> Vec<(u64, f64, f64)> {
+    let text = std::fs::read_to_string(dir.join("history.jsonl")).unwrap();
+    let line = |line: &str| {
+        let record: kinglet_train::trainer::EpochRecord = serde_json::from_str(line).unwrap();
+        (record.step, record.train_loss, record.dev_loss)
+    };
+    text.lines().map(line).collect()
+}
+
+fn copy(from: &Path, to: &Path, names: &[&str]) {
+    for name in names {
+        std::fs::copy(from.join(name), to.join(name)).unwrap();
+    }
+}
+
+#[test]
+fn a_resumed_run_ends_with_the_same_bits() {
+    let root = tempfile::tempdir().unwrap();
+    let (straight, resumed) = (root.path().join("straight"), root.path().join("resumed"));
+    run(&small(4), &straight, Start::Fresh).unwrap();
+    run(&small(2), &resumed, Start::Fresh).unwrap();
+    let outcome = run(&small(4), &resumed, Start::Resume).unwrap();
+    assert_eq!((outcome.end, outcome.epochs), (End::Finished, 4));
+    assert_eq!(files(&straight), files(&resumed));
+    assert_eq!(history(&straight), history(&resumed));
+}
+
+#[test]
+fn threads_change_no_bit() {
+    let root = tempfile::tempdir().unwrap();
+    let mut config = small(2);
+    let of = |threads: usize, config: &mut Config| {
+        config.train.threads = threads;
+        let dir = root.path().join(threads.to_string());
+        run(config, &dir, Start::Fresh).unwrap();
+        std::fs::read(dir.join("optimizer.safetensors")).unwrap()
+    };
+    let one = of(1, &mut config);
+    assert!(one == of(2, &mut config) && one == of(3, &mut config));
+}
+
+#[test]
+fn an_interrupted_run_keeps_its_last_epoch_and_resumes_to_the_same_bits() {
+    let root = tempfile::tempdir().unwrap();
+    let (straight, stopped) = (root.path().join("straight"), root.path().join("stopped"));
+    run(&small(2), &straight, Start::Fresh).unwrap();
+    // 160 pairs are 10 batches of 16.
+    let first = run_until(&small(2), &data(), &stopped, Start::Fresh, 4).unwrap();
+    assert_eq!((first.end, first.epochs, first.best), (End::Interrupted, 0, None));
+    let message = Checkpoint::load(&stopped).unwrap_err().to_string();
+    assert!(message.contains("model.safetensors: not there yet"), "{message}");
+    let second = run_until(&small(2), &data(), &stopped, Start::Resume, 15).unwrap();
+    assert_eq!((second.end, second.epochs), (End::Interrupted, 1));
+    Checkpoint::load(&stopped).unwrap();
+    run(&small(2), &stopped, Start::Resume).unwrap();
+    assert_eq!(files(&straight), files(&stopped));
+}
+
+#[test]
+fn a_kill_between_two_files_mixes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let [one, two, three] = ["one", "two", "three"].map(|name| root.path().join(name));
+    run(&small(1), &one, Start::Fresh).unwrap();
+    run(&small(2), &two, Start::Fresh).unwrap();
+    run(&small(3), &three, Start::Fresh).unwrap();
+    assert_ne!(files(&one)[3], files(&two)[3], "both epochs are to be the best of their time");
+    // The order of writing: history, optimizer, model, state. A kill leaves the new ones up to some place.
+    let order = ["history.jsonl", "optimizer.safetensors", "model.safetensors", "state.json"];
+    for written in 0..=order.len() {
+        let dir = root.path().join(format!("killed{written}"));
+        std::fs::create_dir(&dir).unwrap();
+        copy(&one, &dir, &FILES);
+        copy(&one, &dir, &["history.jsonl"]);
+        copy(&two, &dir, &order[..written]);
+        std::fs::write(dir.join(".optimizer.safetensors.tmp"), b"half").unwrap();
+        Checkpoint::load(&dir).unwrap();
+        run(&small(3), &dir, Start::Resume).unwrap();
+        assert_eq!(files(&dir), files(&three), "killed after {written} files");
+        assert_eq!(history(&dir), history(&three), "killed after {written} files");
+    }
+}
+
+#[test]
+fn damaged_files_are_named() {
+    let root = tempfile::tempdir().unwrap();
+    let good = root.path().join("good");
+    run(&small(1), &good, Start::Fresh).unwrap();
+    for name in FILES {
+        let dir = root.path().join(format!("cut-{name}"));
+        std::fs::create_dir(&dir).unwrap();
+        copy(&good, &dir, &FILES);
+        let bytes = std::fs::read(good.join(name)).unwrap();
+        std::fs::write(dir.join(name), &bytes[..bytes.len() / 2]).unwrap();
+        let resumed = run(&small(2), &dir, Start::Resume);
+        match name {
+            // Written anew from the committed epoch.
+            "model.safetensors" | "state.json" => assert!(resumed.is_ok(), "{name}"),
+            _ => {
+                let error = resumed.unwrap_err();
+                assert!(matches!(error, Error::Checkpoint { .. }), "{error:?}");
+                assert!(error.to_string().contains(name), "{error}");
+                assert_eq!(std::fs::read(dir.join("model.safetensors")).unwrap(), files(&good)[3]);
+            }
+        }
+    }
+    std::fs::write(good.join("model.safetensors"), b"GIF89a").unwrap();
+    let message = Checkpoint::load(&good).unwrap_err().to_string();
+    assert!(message.contains("expected a whole safetensors file, found 6 bytes"), "{message}");
+}
+
+#[test]
+fn weights_of_another_size_are_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().join("run");
+    run(&small(1), &out, Start::Fresh).unwrap();
+    let text = std::fs::read_to_string(out.join("config.toml")).unwrap();
+    std::fs::write(out.join("config.toml"), text.replace("hidden = 8", "hidden = 9")).unwrap();
+    let error = Checkpoint::load(&out).unwrap_err();
+    assert!(
+        matches!(&error, Error::Checkpoint { path, .. } if path.ends_with("model.safetensors")),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_run_is_not_overwritten_by_accident() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().join("run");
+    run(&small(1), &out, Start::Fresh).unwrap();
+    let before = files(&out);
+    let message = run(&small(2), &out, Start::Fresh).unwrap_err().to_string();
+    assert!(message.contains("--resume") && message.contains("--force"), "{message}");
+    assert_eq!(files(&out), before);
+
+    let mut other = small(1);
+    other.train.seed = 5;
+    run(&other, &out, Start::Overwrite).unwrap();
+    assert_ne!(files(&out)[3], before[3]);
+}
+
+#[test]
+fn resuming_something_else_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().join("run");
+    run(&small(1), &out, Start::Fresh).unwrap();
+    let before = files(&out);
+    let mut configs = [small(2), small(2), small(2), small(2)];
+    configs[0].train.seed = 9;
+    configs[1].model.decoder.hidden = 9;
+    configs[2].data.max_source_len = 30;
+    configs[3].train.metric = Metric::Wer;
+    for (config, name) in configs.iter().zip(["train.seed", "[model]", "[data]", "train.metric"]) {
+        let message = run(config, &out, Start::Resume).unwrap_err().to_string();
+        assert!(message.contains(name), "{message}");
+    }
+    let mut other = data();
+    other.train.swap(0, 1);
+    let message = run_until(&small(2), &other, &out, Start::Resume, 99).unwrap_err().to_string();
+    assert!(message.contains("training pairs"), "{message}");
+    assert_eq!(files(&out), before);
+}
+
+#[test]
+fn a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().join("run");
+    run(&small(1), &out, Start::Fresh).unwrap();
+    let path = out.join("optimizer.safetensors");
+    let (params, state) = load_tensors(&path).unwrap();
+    let mut tensors: Vec<_> = params.iter().cloned().collect();
+    let weights = tensors.iter_mut().filter(|t| t.name.starts_with("param."));
+    weights.for_each(|t| t.data.fill(f32::NAN));
+    let poisoned = Params::new(tensors).unwrap();
+    save_tensors(&path, &poisoned.iter().collect::<Vec<_>>(), &state).unwrap();
+
+    let message = run(&small(2), &out, Start::Resume).unwrap_err().to_string();
+    for part in ["step 11 (epoch 2)", "NaN", "train.learning_rate", "--resume", "epoch 1 is kept"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+}
+
+#[test]
+fn training_stops_early_and_stays_stopped() {
+    let root = tempfile::tempdir().unwrap();
+    let mut config = small(50);
+    config.train.learning_rate = 1e-9;
+    config.train.min_learning_rate = 0.0;
+    config.train.metric = Metric::Exact;
+    config.train.patience = 2;
+    let outcome = run(&config, root.path(), Start::Fresh).unwrap();
+    assert_eq!((outcome.end, outcome.epochs), (End::Stopped, 3));
+    let again = run(&config, root.path(), Start::Resume).unwrap();
+    assert_eq!((again.end, again.epochs), (End::Stopped, 3));
+}
+
+#[test]
+fn nothing_to_learn_or_to_evaluate_is_said() {
+    let root = tempfile::tempdir().unwrap();
+    let mut config = small(1);
+    config.data.max_source_len = 2;
+    let message = run(&config, root.path(), Start::Fresh).unwrap_err().to_string();
+    assert!(message.contains("none of the 160 training pairs fits data.max_source_len = 2"), "{message}");
+    let without_dev = Splits { dev: Vec::new(), ..data() };
+    let message = run_until(&small(1), &without_dev, root.path(), Start::Fresh, 9).unwrap_err().to_string();
+    assert!(message.contains("dev set is empty"), "{message}");
+}
+
+#[test]
+fn a_generated_task_is_learned() {
+    let root = tempfile::tempdir().unwrap();
+    let mut config = tasks::config(Task::Dates);
+    config.train.epochs = 3;
+    let data = tasks::generate(Task::Dates, 10_000, 3).unwrap();
+    let outcome = run_until(&config, &data, root.path(), Start::Fresh, usize::MAX).unwrap();
+    let score = outcome.best.unwrap().score;
+    assert!(score >= 95.0, "{score} % of unseen dates are right");
+}
