@@ -20,7 +20,7 @@ pub struct Args {
     /// Model and training, TOML [default with --resume: the run's own]
     #[arg(long, value_name = "FILE", required_unless_present = "resume")]
     config: Option<PathBuf>,
-    /// Training pairs, a line each: source<TAB>target
+    /// Training pairs, a line each: `source<TAB>target`
     #[arg(long, value_name = "FILE")]
     train: PathBuf,
     /// Pairs that tell which epoch is the best

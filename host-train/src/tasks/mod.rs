@@ -154,7 +154,7 @@ impl Splits {
 pub fn config(task: Task) -> Config {
     let words = |yes| if yes { Tokens::Words } else { Tokens::Chars };
     let (embedding, encoder, decoder, attention) = match task {
-        Task::Dates => (24, 40, 64, 40),
+        Task::Dates => (16, 32, 48, 32),
         Task::Commands => (24, 32, 48, 32),
         Task::Numbers => (24, 32, 64, 32),
         Task::Reverse => (24, 48, 64, 48),
@@ -175,7 +175,7 @@ pub fn config(task: Task) -> Config {
             ..ModelConfig::default()
         },
         train: TrainConfig {
-            epochs: 12,
+            epochs: if task == Task::Dates { 8 } else { 12 },
             batch_size: 64,
             learning_rate: 4e-3,
             lr_patience: 0,

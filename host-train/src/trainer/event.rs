@@ -1,0 +1,110 @@
+//! What a run tells: while it works, at the end of an epoch, and when it ends.
+
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::Best;
+use crate::config::Metric;
+
+/// One line of `history.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// Number of the epoch, from 1.
+    pub epoch: usize,
+    /// Optimizer steps since the start of the run.
+    pub step: u64,
+    /// Mean training loss of a target token, with dropout and smoothing.
+    pub train_loss: f64,
+    /// Mean negative log-likelihood of a dev token.
+    pub dev_loss: f64,
+    /// Word error rate on the dev set, greedy, in percent.
+    pub wer: f64,
+    /// Token error rate on the dev set, greedy, in percent.
+    pub per: f64,
+    /// Exact lines of the dev set, greedy, in percent.
+    pub exact: f64,
+    /// Whether this is the best epoch so far.
+    pub best: bool,
+    /// The learning rate of the epoch.
+    pub learning_rate: f32,
+    /// Largest gradient norm of the epoch before clipping.
+    pub gradient_norm: f64,
+    /// Seconds of training and evaluation.
+    pub seconds: f64,
+    /// Target tokens a second while training.
+    pub tokens_per_second: f64,
+}
+
+impl EpochRecord {
+    /// The value of a metric.
+    pub fn get(&self, metric: Metric) -> f64 {
+        match metric {
+            Metric::Wer => self.wer,
+            Metric::Per => self.per,
+            Metric::Exact => self.exact,
+            Metric::Loss => self.dev_loss,
+        }
+    }
+}
+
+/// What a run tells while it works.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event<'a> {
+    /// Everything is read and training begins.
+    Start {
+        /// Numbers that the model learns.
+        parameters: usize,
+        /// Training pairs used.
+        pairs: usize,
+        /// Training pairs dropped because a side is longer than the configuration allows.
+        dropped: usize,
+        /// Pairs of the dev set.
+        dev_pairs: usize,
+        /// Tokens of the dev set that no vocabulary knows.
+        dev_unknown: usize,
+        /// Ids of the source and target vocabularies.
+        vocab: (usize, usize),
+        /// Epochs already done.
+        epochs_done: usize,
+        /// Epochs at most.
+        epochs: usize,
+    },
+    /// A step is done.
+    Step {
+        /// Number of the epoch, from 1.
+        epoch: usize,
+        /// Batches of the epoch done.
+        batch: usize,
+        /// Batches of an epoch.
+        batches: usize,
+        /// Mean loss of a target token in this epoch so far.
+        loss: f64,
+        /// Target tokens a second in this epoch so far.
+        tokens_per_second: f64,
+    },
+    /// The epoch's steps are done, the dev set comes next.
+    Evaluate,
+    /// An epoch is done and on disk.
+    Epoch(&'a EpochRecord),
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// All epochs are done.
+    Finished,
+    /// The dev metric has not improved for as long as the configuration tolerates.
+    Stopped,
+    /// The caller's flag was set; the last finished epoch is on disk.
+    Interrupted,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Why.
+    pub end: End,
+    /// Epochs on disk.
+    pub epochs: usize,
+    /// The best of them; `None` when none has finished.
+    pub best: Option<Best>,
+}
