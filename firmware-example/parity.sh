@@ -29,12 +29,12 @@ case $limit in '' | *[!0-9]*) usage "--limit needs a number, not \"$limit\"" ;; 
 model=$(cd "$(dirname "$model")" && pwd)/$(basename "$model")
 need cargo qemu-system-arm awk timeout
 
-tr -d '\r' <"$words" | awk -F '\t' -v limit="$limit" '$1 != "" && !seen[$1]++ && n++ < limit { print $1 }' >"$tmp/words"
+word_list "$words" "$limit" >"$tmp/words"
 [ -s "$tmp/words" ] || die "no words in $words"
 export KINGLET_MODEL="$model"
 
 host=$(rustc -vV | sed -n 's/^host: //p')
-build "$host" "" desktop
+build "$host" "--features desktop" desktop || die "cannot build for $host"
 "$built" "$model" <"$tmp/words" >"$tmp/desktop"
 
 status=0

@@ -44,3 +44,8 @@ emulate() {
     timeout "$seconds" qemu-system-arm -M "$machine" -display none -monitor none \
         -semihosting-config enable=on,target=native "$@" -kernel "$elf"
 }
+
+# word_list FILE LIMIT: the first column of a TSV, or a word a line, each word once.
+word_list() {
+    tr -d '\r' <"$1" | awk -F '\t' -v limit="$2" '$1 != "" && !seen[$1]++ && n++ < limit { print $1 }'
+}

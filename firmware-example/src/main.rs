@@ -9,7 +9,7 @@ compile_error!(
 
 use core::fmt::Write;
 
-use kinglet::{Arena, Model, Options, Session};
+use kinglet::{Arena, LoadError, Model, Options, Session};
 use kinglet_firmware::board::{self, Board};
 use kinglet_firmware::line::{Event, Line};
 use kinglet_firmware::{decimal, limits, model, selftest, stack};
@@ -27,19 +27,24 @@ const HELP: &str = "type a text, or:\r
 #[cortex_m_rt::entry]
 fn main() -> ! {
     static mut RAM: Arena<{ board::ARENA }> = Arena::new();
+    static mut INPUT: Line<LINE> = Line::new();
+    static mut MODEL: Option<Model<'static>> = None;
 
     let Some(mut board) = Board::take() else { halt() };
     write!(board, "Kinglet {} on {}\r\n", env!("CARGO_PKG_VERSION"), board::NAME).ok();
-    let model = match Model::from_bytes(model::blob()) {
-        Ok(model) => model,
-        Err(error) => {
-            write!(board, "the model is refused: {error}\r\n").ok();
-            halt()
-        }
-    };
-    let mut shell = Shell { board, model, ram: RAM, beam: 1 };
-    write!(shell.board, "model {}; :help lists the commands\r\n", shell.model.name()).ok();
-    shell.run()
+    if let Err(error) = load(MODEL) {
+        write!(board, "the model is refused: {error}\r\n").ok();
+    }
+    let Some(model) = MODEL else { halt() };
+    write!(board, "model {}; :help lists the commands\r\n", model.name()).ok();
+    Shell { board, model, ram: RAM, beam: 1 }.run(INPUT)
+}
+
+/// Puts the model where it takes no stack; a function of its own, so that what loading takes is given back.
+#[inline(never)]
+fn load(model: &mut Option<Model<'static>>) -> Result<(), LoadError> {
+    *model = Some(Model::from_bytes(model::blob())?);
+    Ok(())
 }
 
 fn halt() -> ! {
@@ -48,16 +53,16 @@ fn halt() -> ! {
     }
 }
 
+/// The commands are functions that are not inlined: each takes its stack while it runs.
 struct Shell {
     board: Board,
-    model: Model<'static>,
+    model: &'static Model<'static>,
     ram: &'static mut [u8],
     beam: u8,
 }
 
 impl Shell {
-    fn run(&mut self) -> ! {
-        let mut line = Line::<LINE>::new();
+    fn run(&mut self, line: &mut Line<LINE>) -> ! {
         self.prompt();
         loop {
             let byte = self.board.read();
@@ -107,6 +112,7 @@ impl Shell {
         }
     }
 
+    #[inline(never)]
     fn transcribe(&mut self, text: &[u8]) {
         let Self { board, model, ram, beam } = self;
         // The beam was checked when it was set.
@@ -133,6 +139,7 @@ impl Shell {
         }
     }
 
+    #[inline(never)]
     fn info(&mut self) {
         let Self { board, model, ram, beam } = self;
         write!(board, "model {}, {} bytes, crc {:08x}\r\n", model.name(), model::blob().len(), model.crc())
@@ -145,6 +152,7 @@ impl Shell {
         write!(board, "source up to {} tokens, target up to {}\r\n", limits.source, limits.target).ok();
     }
 
+    #[inline(never)]
     fn set_beam(&mut self, width: &[u8]) {
         let Self { board, model, ram, beam } = self;
         let &[digit @ b'1'..=b'8'] = width else {
@@ -157,6 +165,7 @@ impl Shell {
         write!(board, "beam {width}: source up to {} tokens\r\n", limits.source).ok();
     }
 
+    #[inline(never)]
     fn selftest(&mut self) {
         let Self { board, ram, .. } = self;
         if let Err(error) = Model::from_bytes(model::blob()) {
@@ -164,7 +173,7 @@ impl Shell {
             return;
         }
         write!(board, "blob ok\r\n").ok();
-        match selftest::run(&self.model, ram, model::self_test()) {
+        match selftest::run(self.model, ram, model::self_test()) {
             Ok(0) => write!(board, "no expected results are stored with this model\r\n"),
             Ok(words) => write!(board, "{words} words ok: tokens and score bits are the desktop's\r\n"),
             Err(fault) => write!(board, "FAILED: {fault}\r\n"),
@@ -172,6 +181,7 @@ impl Shell {
         .ok();
     }
 
+    #[inline(never)]
     fn stack(&mut self) {
         write!(self.board, "stack {} of {} bytes\r\n", stack::high_water(), stack::size()).ok();
     }

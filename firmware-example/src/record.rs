@@ -55,6 +55,7 @@ pub fn header(model: &Model<'_>, out: &mut impl Write) -> fmt::Result {
 ///
 /// # Errors
 /// [`Failure`]; nothing is written unless the word was decoded.
+#[inline(never)] // its stack is given back between words
 pub fn write(model: &Model<'_>, ram: &mut [u8], word: &[u8], out: &mut impl Write) -> Result<(), Failure> {
     let limits = limits::fit(model, ram.len(), BEAM).ok_or(Failure::Room)?;
     let mut session = Session::new(model, ram, limits)?;

@@ -16,6 +16,9 @@ fn main() -> ! {
 
     let blob: &'static [u8] = black_box(&[]);
     black_box(decode(blob, RAM));
+    if cfg!(feature = "panic-path") {
+        black_box(blob[black_box(0)]);
+    }
     loop {
         cortex_m::asm::wfi();
     }

@@ -6,35 +6,47 @@
 use core::fmt::Write;
 
 use cortex_m_semihosting::debug;
-use kinglet::{Arena, Model};
+use kinglet::{Arena, LoadError, Model};
 use kinglet_firmware::board::{self, Board};
 use kinglet_firmware::line::{Event, Line};
 use kinglet_firmware::{model, record, stack};
 
+/// Longest word in bytes.
+const LINE: usize = 256;
 const END_OF_TRANSMISSION: u8 = 4;
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
     static mut RAM: Arena<{ board::ARENA }> = Arena::new();
 
+    static mut INPUT: Line<LINE> = Line::new();
+    static mut MODEL: Option<Model<'static>> = None;
+
     if let Some(mut board) = Board::take() {
-        match Model::from_bytes(model::blob()) {
-            Ok(model) => answer(&mut board, &model, RAM),
+        match load(MODEL) {
+            Ok(()) => answer(&mut board, MODEL.as_ref(), RAM, INPUT),
             Err(error) => {
-                write!(board, "! {error}\n").ok();
+                writeln!(board, "! {error}").ok();
             }
         }
-        write!(board, "# stack {}\n", stack::high_water()).ok();
+        writeln!(board, "# stack {}", stack::high_water()).ok();
     }
     loop {
         debug::exit(debug::EXIT_SUCCESS);
     }
 }
 
-fn answer(board: &mut Board, model: &Model<'_>, ram: &mut [u8]) {
+/// Puts the model where it takes no stack; a function of its own, so that what loading takes is given back.
+#[inline(never)]
+fn load(model: &mut Option<Model<'static>>) -> Result<(), LoadError> {
+    *model = Some(Model::from_bytes(model::blob())?);
+    Ok(())
+}
+
+fn answer(board: &mut Board, model: Option<&Model<'_>>, ram: &mut [u8], line: &mut Line<LINE>) {
+    let Some(model) = model else { return };
     record::header(model, board).ok();
     board.write(b"\n");
-    let mut line = Line::<256>::new();
     loop {
         let byte = board.read();
         if byte == END_OF_TRANSMISSION {
@@ -48,7 +60,9 @@ fn answer(board: &mut Board, model: &Model<'_>, ram: &mut [u8]) {
                 }
                 board.write(b"\n");
             }
-            Event::TooLong => board.write(b"\t! a line holds 256 bytes\n"),
+            Event::TooLong => {
+                writeln!(board, "\t! a line holds {LINE} bytes").ok();
+            }
             Event::None | Event::Append(_) | Event::Erase => continue,
         }
         line.clear();

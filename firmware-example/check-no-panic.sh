@@ -1,0 +1,42 @@
+#!/bin/sh
+# Proves that the firmware cannot panic: its panic handler calls a function that does not exist, so that it links only
+# when the optimizer has removed every path to it. Then shows that the proof can fail: with one indexing that may
+# panic, linking must stop at that function.
+#
+#   ./check-no-panic.sh [--model M.kgl]
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/scripts/common.sh"
+
+case ${1-} in
+--model)
+    [ $# -eq 2 ] || usage "--model needs a value"
+    [ -r "$2" ] || die "cannot read the model $2"
+    KINGLET_MODEL=$(cd "$(dirname "$2")" && pwd)/$(basename "$2")
+    export KINGLET_MODEL
+    ;;
+'') ;;
+*) usage "unknown argument $1; it takes --model M.kgl" ;;
+esac
+need cargo
+symbol=kinglet_a_panic_path_was_linked
+
+# check CORE TARGET FLAGS
+check() {
+    for program in footprint shell parity; do
+        if ! build "$2" "$3" $program 2>"$tmp/log"; then
+            cat "$tmp/log" >&2
+            ! grep -q "undefined symbol: $symbol" "$tmp/log" || die "$program has a panic path on $1"
+            die "cannot build $program for $2"
+        fi
+        echo "$1: $program links, no panic path"
+    done
+    if build "$2" "$3 --features panic-path" footprint 2>"$tmp/log"; then
+        die "the proof proves nothing on $1: a program with a panic path linked"
+    fi
+    grep -q "undefined symbol: $symbol" "$tmp/log" || { cat "$tmp/log" >&2 && die "cannot build for $2"; }
+    echo "$1: with a panic path added, footprint does not link"
+}
+check m0 thumbv6m-none-eabi ""
+check m3 thumbv7m-none-eabi ""
+check m4 thumbv7em-none-eabihf ""

@@ -1,0 +1,83 @@
+#!/bin/bash
+# Drives the shell on both emulated boards as a user would: waits for the prompt, types, checks what comes back.
+#
+#   tests/shell.sh [--model M.kgl]
+set -eu
+here=$(cd "$(dirname "$0")/.." && pwd)
+. "$here/scripts/common.sh"
+
+case ${1-} in
+--model)
+    [ $# -eq 2 ] || usage "--model needs a value"
+    [ -r "$2" ] || die "cannot read the model $2"
+    KINGLET_MODEL=$(cd "$(dirname "$2")" && pwd)/$(basename "$2")
+    export KINGLET_MODEL
+    ;;
+'') ;;
+*) usage "unknown argument $1; it takes --model M.kgl" ;;
+esac
+need cargo qemu-system-arm timeout
+
+# receive: reads up to the next prompt into $answer.
+receive() {
+    answer=
+    local c
+    while [[ $answer != *$'\n> ' ]]; do
+        IFS= read -r -d '' -n 1 -t 60 -u "${qemu[0]}" c || die "$machine: no prompt; so far: $answer"
+        answer+=$c
+    done
+}
+
+# expect TYPED PATTERN: types a line, which may hold escapes, and compares the answer with an extended regex.
+expect() {
+    printf "$1\r" >&"${qemu[1]}"
+    receive
+    [[ $answer =~ $2 ]] || die "$machine: to \"$1\" expected \"$2\", found: $answer"
+    checks=$((checks + 1))
+}
+
+session() {
+    machine=$1 checks=0
+    build "$2" "" shell || die "cannot build for $2"
+    coproc qemu { exec timeout 300 qemu-system-arm -M "$machine" -display none -monitor none -serial stdio -kernel "$built" 2>/dev/null; }
+    local pid=$qemu_PID
+    receive
+    [[ $answer =~ Kinglet\ [0-9.]+\ on ]] || die "$machine: no greeting: $answer"
+
+    local result=$'\r\n[^\r\n]+\r\n  score -?[0-9]+\\.[0-9]{3}, [0-9]+ us'
+    expect 'hello' "$result"
+    local greedy=$answer
+    expect 'hello' "$result"
+    [[ ${answer%%us*} == "${greedy%%score*}"* ]] || die "$machine: a word decodes differently the second time"
+    expect 'hexy\b\b\x7fello' "hexy.*$result" # backspace and delete take back what was typed
+    [[ ${answer#*$'\r\n'} == "$(tail -n +2 <<<"${greedy%%score*}")"* ]] || die "$machine: editing changed the word: $answer"
+    expect 'h\xc3\xa9\x08ello' "$result" # one backspace takes back a character of two bytes
+    [[ ${answer#*$'\r\n'} == "$(tail -n +2 <<<"${greedy%%score*}")"* ]] || die "$machine: editing changed the word: $answer"
+    expect ':info' 'model .*, [0-9]+ bytes, crc [0-9a-f]{8}.*beam 1: RAM [0-9]+ of [0-9]+ bytes'
+    expect ':beam 4' 'beam 4: source up to [0-9]+ tokens'
+    expect 'hello' "$result"
+    expect ':info' 'beam 4: RAM'
+    expect ':beam 9' 'error: a beam is 1 to 8 wide'
+    expect ':beam' 'error: a beam is 1 to 8 wide'
+    expect ':beam x' 'error: a beam is 1 to 8 wide'
+    expect ':info' 'beam 4: RAM'
+    expect ':beam 1' 'beam 1: source up to'
+    expect 'h\xe2\x82\xacllo' '1 unknown to the model'
+    expect '\xff\xfe' 'error: the text is not UTF-8'
+    expect "$(printf 'a%.0s' {1..120})" 'error: the source is too long: at most [0-9]+ tokens'
+    expect "$(printf 'a%.0s' {1..300})" 'error: a line holds 128 bytes'
+    expect 'hello' "$result"
+    [[ ${answer%%us*} == "${greedy%%score*}"* ]] || die "$machine: errors left traces: $answer"
+    expect ':nonsense' 'error: unknown command'
+    expect '' $'^\r\n> $'
+    expect ':help' ':selftest'
+    expect ':selftest' 'blob ok.*(words ok: tokens and score bits|no expected results)'
+    expect ':stack' 'stack [0-9]+ of [0-9]+ bytes'
+    [[ $answer =~ stack\ ([0-9]+)\ of\ ([0-9]+) ]]
+    [ "${BASH_REMATCH[1]}" -lt "${BASH_REMATCH[2]}" ] || die "$machine: the stack overflowed: $answer"
+    kill "$pid"
+    wait "$pid" 2>/dev/null || true
+    echo "$machine: $checks answers as expected, ${BASH_REMATCH[1]} bytes of stack"
+}
+session mps2-an386 thumbv7em-none-eabihf
+session microbit thumbv6m-none-eabi
