@@ -11,11 +11,11 @@ pub struct Adam {
     /// Step size.
     pub lr: f32,
     /// Decay of the first moment.
-    pub beta1: f32,
+    pub beta1: f64,
     /// Decay of the second moment.
-    pub beta2: f32,
+    pub beta2: f64,
     /// Added to the denominator.
-    pub eps: f32,
+    pub eps: f64,
     /// Steps taken.
     pub step: u64,
     /// First moments.
@@ -64,18 +64,20 @@ impl Adam {
     pub fn step(&mut self, params: &mut Params, grads: &Params) {
         assert!(params.len() == self.m.len() && grads.len() == self.m.len(), "layouts differ");
         self.step += 1;
-        let bias = |beta: f32| 1.0 - f64::from(beta).powi(i32::try_from(self.step).unwrap_or(i32::MAX));
+        // In f64: 1 - 0.999 has an error of 1e-5 in f32.
+        let bias = |beta: f64| 1.0 - beta.powi(i32::try_from(self.step).unwrap_or(i32::MAX));
         let rate = (f64::from(self.lr) / bias(self.beta1)) as f32;
         let root = (1.0 / bias(self.beta2).sqrt()) as f32;
-        let (b1, b2, eps) = (self.beta1, self.beta2, self.eps);
+        let (b2, eps) = (self.beta2 as f32, self.eps as f32);
+        let (new1, new2) = ((1.0 - self.beta1) as f32, (1.0 - self.beta2) as f32);
         let moments = self.m.iter_mut().zip(self.v.iter_mut());
         for ((p, g), (m, v)) in params.iter_mut().zip(grads).zip(moments) {
             let n = p.data.len();
             assert!(g.data.len() == n && m.data.len() == n, "sizes of {} differ", p.name);
             let values = p.data.iter_mut().zip(&g.data).zip(m.data.iter_mut().zip(&mut v.data));
             for ((p, &g), (m, v)) in values {
-                *m += (1.0 - b1) * (g - *m);
-                *v = b2 * *v + (1.0 - b2) * g * g;
+                *m += new1 * (g - *m);
+                *v = b2 * *v + new2 * g * g;
                 *p -= rate * *m / (v.sqrt() * root + eps);
             }
         }

@@ -1,0 +1,106 @@
+//! One number of RAM, and clear answers to what does not fit.
+
+use kinglet::{Arena, Limits, Model, Options, RunError, Session};
+use kinglet_compiler::lower::Fold;
+use kinglet_tests::tiny;
+use kinglet_train::config::{AttentionKind, Cell};
+use proptest::prelude::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// The stated figure suffices for every search that the limits allow; one byte less is refused with the figure.
+    #[test]
+    fn ram_is_exact(
+        lstm: bool, bidirectional: bool, layers in 1usize..3, attends: bool, fold: bool,
+        source in 2u16..30, target in 1u16..20, beam in 1u8..=8, seed in 0u64..100,
+    ) {
+        let cell = if lstm { Cell::Lstm } else { Cell::Gru };
+        let attention = if attends { AttentionKind::Additive } else { AttentionKind::None };
+        let fold = if fold { Fold::Always } else { Fold::Never };
+        let blob = tiny::blob(&tiny::config(cell, bidirectional, layers, attention), fold, seed).unwrap();
+        let model = Model::from_bytes(&blob).unwrap();
+        let limits = Limits { source, target, beam };
+        let needed = model.ram(&limits);
+        let mut ram = Arena::<100_000>::new();
+        let refused = Session::new(&model, &mut ram[..needed - 1], limits).err();
+        prop_assert_eq!(refused, Some(RunError::BufferTooSmall { needed, found: needed - 1 }));
+        let mut session = Session::new(&model, &mut ram[..needed], limits).unwrap();
+        let longest: Vec<u8> = b"abcde".iter().copied().cycle().take(source as usize - 1).collect();
+        session.read_text(&longest).unwrap();
+        let greedy = session.greedy(&Options::default()).unwrap();
+        prop_assert!(greedy.tokens.len() <= target as usize);
+        let bits = (greedy.tokens.to_vec(), greedy.score.to_bits());
+        for beam_size in 1..=beam {
+            let found = session.beam(&Options { beam_size, ..Options::default() }).unwrap();
+            let best = found.best();
+            prop_assert!(found.iter().count() <= beam_size as usize && best.score.is_finite());
+            if beam_size == 1 {
+                prop_assert_eq!(&(best.tokens.to_vec(), best.score.to_bits()), &bits);
+            }
+        }
+        // A search leaves nothing behind that changes the next one.
+        let again = session.greedy(&Options::default()).unwrap();
+        prop_assert_eq!(&(again.tokens.to_vec(), again.score.to_bits()), &bits);
+        prop_assert!(ram[needed..].iter().all(|&b| b == 0));
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let config = tiny::config(Cell::Gru, true, 1, AttentionKind::Additive);
+    let blob = tiny::blob(&config, Fold::Auto, 3).unwrap();
+    let model = Model::from_bytes(&blob).unwrap();
+    let mut ram = Arena::<20_000>::new();
+    let limits = Limits { source: 6, target: 5, beam: 2 };
+    assert_eq!(Session::new(&model, &mut ram[1..], limits).err(), Some(RunError::BufferMisaligned));
+    for wrong in
+        [Limits { source: 0, ..limits }, Limits { target: 5000, ..limits }, Limits { beam: 9, ..limits }]
+    {
+        assert_eq!(Session::new(&model, &mut ram, wrong).err(), Some(RunError::Limits));
+    }
+    let mut session = Session::new(&model, &mut ram, limits).unwrap();
+    assert_eq!(session.greedy(&Options::default()).err(), Some(RunError::SourceEmpty));
+    assert_eq!(session.read_text(b"abcde").unwrap().tokens, 6);
+    assert_eq!(session.read_text(b"abcdea"), Err(RunError::SourceTooLong { limit: 6 }));
+    assert_eq!(session.read_text(b""), Err(RunError::SourceEmpty));
+    assert_eq!(session.read_text(b"ab\xff"), Err(RunError::Utf8 { at: 2 }));
+    // A refused source is not the one before it.
+    assert_eq!(session.greedy(&Options::default()).err(), Some(RunError::SourceEmpty));
+    let read = session.read_text("aß?".as_bytes()).unwrap();
+    assert_eq!((read.tokens, read.unknown), (4, 2));
+    assert_eq!(
+        session.read_ids(&[1, 2, 99]),
+        Err(RunError::Token { found: 99, size: model.source().size() })
+    );
+    session.read_ids(&[4, 5, 2]).unwrap();
+    let too_wide = session.beam(&Options { beam_size: 3, ..Options::default() }).err();
+    assert_eq!(too_wide, Some(RunError::Beam { limit: 2, found: 3 }));
+    let penalty = Options { length_penalty: f32::NAN, ..Options::default() };
+    assert_eq!(session.greedy(&penalty).err(), Some(RunError::LengthPenalty));
+    assert_eq!(
+        session.align(&[200], |_, _| {}),
+        Err(RunError::Token { found: 200, size: model.target().size() })
+    );
+}
+
+#[test]
+fn alignments_are_distributions_over_the_source() {
+    let config = tiny::config(Cell::Lstm, true, 1, AttentionKind::Additive);
+    let blob = tiny::blob(&config, Fold::Never, 4).unwrap();
+    let model = Model::from_bytes(&blob).unwrap();
+    let mut ram = Arena::<20_000>::new();
+    let mut session = Session::new(&model, &mut ram, model.limits(1)).unwrap();
+    session.read_text(b"bad cab").unwrap();
+    let tokens = session.greedy(&Options::default()).unwrap().tokens.to_vec();
+    let mut steps = 0;
+    session
+        .align(&tokens, |step, weights| {
+            assert_eq!((step, weights.len()), (steps, 8));
+            let sum: u32 = weights.iter().map(|w| u32::from(w.get())).sum();
+            assert!((32_760..=32_768).contains(&sum), "{sum}");
+            steps += 1;
+        })
+        .unwrap();
+    assert_eq!(steps, tokens.len() + 1);
+}
