@@ -36,7 +36,7 @@ pub enum Error {
         reason: String,
     },
     /// The runtime refuses to run.
-    #[error("the runtime: {0}")]
+    #[error("{0}")]
     Run(String),
     /// A file could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]

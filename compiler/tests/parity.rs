@@ -121,7 +121,7 @@ fn integer_logits_follow_the_float_logits() {
             let compiled = build(&network, &options(fold)).unwrap();
             let error = logit_error(&network, &compiled.blob);
             eprintln!("{error:.4} {fold:?} {config:?}");
-            assert!(error < 0.08, "relative error {error:.3} with {fold:?} of {config:?}");
+            assert!(error < 0.03, "relative error {error:.3} with {fold:?} of {config:?}");
         }
     }
 }
@@ -134,7 +134,7 @@ fn cells_of_both_kinds_may_meet() {
         config.decoder = DecoderConfig { cell: decoder, hidden: 18, layers: 1, ..config.decoder };
         let network = network(&config, 5);
         let error = logit_error(&network, &build(&network, &options(Fold::Auto)).unwrap().blob);
-        assert!(error < 0.08, "relative error {error:.3}");
+        assert!(error < 0.03, "relative error {error:.3}");
     }
 }
 
@@ -184,4 +184,20 @@ fn damaged_weights_and_missing_pairs_are_refused() {
     network.dev.clear();
     let message = build(&network, &options(Fold::Auto)).unwrap_err().to_string();
     assert!(message.contains("no pairs"), "{message}");
+}
+
+#[test]
+fn text_that_is_spelled_like_a_mark_is_unknown() {
+    let texts = ["b a", "</t> <a>", "c"];
+    let vocab = Vocab::build(Tokens::Words, texts, 1);
+    let model = Seq2Seq::new(&ModelConfig::default(), vocab.len(), vocab.len(), 1);
+    let dev = vec![Pair { source: "a".into(), target: "b".into() }];
+    let network = Network { model, source: vocab.clone(), target: vocab.clone(), dev };
+    let blob = build(&network, &options(Fold::Auto)).unwrap().blob;
+    let device = Model::from_bytes(&blob).unwrap().source();
+    for word in ["a", "b", "c", "</t>", "<a>", "<s>", "</s>", "<pad>", "<unk>", "", "d", "0"] {
+        let encoded = vocab.encode(word);
+        let want = encoded.ids.first().filter(|_| encoded.unknown == 0).map(|&id| id as u16);
+        assert_eq!(device.id(word.as_bytes()), want, "{word:?}");
+    }
 }

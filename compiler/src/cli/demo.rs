@@ -38,6 +38,17 @@ pub struct Args {
     json: bool,
 }
 
+/// The last line with `--json`: greedy search on unseen pairs, fractions of 1; RAM for the planned lengths.
+#[derive(Debug, serde::Serialize)]
+struct Summary<'a> {
+    task: &'a str,
+    train_seconds: f64,
+    float_exact_match: f64,
+    int8_exact_match: f64,
+    blob_bytes: usize,
+    ram_bytes: usize,
+}
+
 /// Runs the demonstration.
 ///
 /// # Errors
@@ -86,15 +97,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     samples(&model, &data.test)?;
     tell(&compiled, &blob, &args.out, &greedy, &beam);
     if args.json {
-        let result = serde_json::json!({
-            "task": name,
-            "train_seconds": train_seconds,
-            "float_exact_match": greedy.float.exact / 100.0,
-            "int8_exact_match": greedy.int8.exact / 100.0,
-            "blob_bytes": compiled.report.blob_bytes,
-            "ram_bytes": compiled.report.planned_ram.bytes,
-        });
-        println!("{result}");
+        let summary = Summary {
+            task: name,
+            train_seconds,
+            float_exact_match: greedy.float.exact / 100.0,
+            int8_exact_match: greedy.int8.exact / 100.0,
+            blob_bytes: compiled.report.blob_bytes,
+            ram_bytes: compiled.report.planned_ram.bytes,
+        };
+        println!("{}", serde_json::to_string(&summary)?);
     }
     Ok(ExitCode::SUCCESS)
 }

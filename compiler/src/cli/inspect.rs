@@ -1,8 +1,10 @@
 //! `kinglet inspect`.
 
 use std::fmt::{self, Display, Formatter};
+use std::io::Write as _;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use kinglet::Model;
 use kinglet::blob::{VERSION, schema::Tokens};
 use serde::Serialize;
@@ -29,12 +31,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let bytes = desktop::read(&args.blob)?;
     let model = desktop::load(&bytes, &args.blob)?;
     let contents = Contents::new(&model, bytes.len());
-    if args.json {
-        println!("{}", serde_json::to_string(&contents)?);
-    } else {
-        print!("{contents}");
-    }
-    Ok(())
+    let text = if args.json { serde_json::to_string(&contents)? + "\n" } else { contents.to_string() };
+    std::io::stdout().write_all(text.as_bytes()).context("cannot write standard output")
 }
 
 #[derive(Debug, Serialize)]

@@ -3,7 +3,7 @@
 use kinglet::blob::schema::{self, Vocabulary};
 use kinglet_train::config::Tokens;
 use kinglet_train::model::{EOS, SOS, UNK};
-use kinglet_train::vocab::Vocab;
+use kinglet_train::vocab::{MARKS, Vocab};
 
 use super::Builder;
 use crate::error::{Error, Result};
@@ -25,8 +25,11 @@ impl Builder<'_> {
             end
         });
         let starts: Vec<u8> = std::iter::once(0).chain(ends).flat_map(u32::to_le_bytes).collect();
-        let mut sorted: Vec<u16> = (0..size).collect();
+        // Text that is spelled like a mark is unknown, not the mark: it is not to be found.
+        let mut sorted: Vec<u16> = (MARKS.len() as u16..size).collect();
         sorted.sort_by_key(|&id| tokens[usize::from(id)].as_bytes());
+        let last = sorted.last().copied().unwrap_or(UNK as u16);
+        sorted.resize(usize::from(size), last);
         let sorted: Vec<u8> = sorted.into_iter().flat_map(u16::to_le_bytes).collect();
         let name = |part: &str| format!("vocabulary.{side}.{part}");
         Ok(Vocabulary {
