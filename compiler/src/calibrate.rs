@@ -86,3 +86,27 @@ pub fn saturation(model: &Seq2Seq, examples: &[Example], limits: &BTreeMap<Strin
     };
     limits.iter().map(count).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kinglet_train::config::ModelConfig;
+    use kinglet_train::model::EOS;
+
+    #[test]
+    fn nothing_seen_in_calibration_lies_beyond_its_own_range() {
+        let model = Seq2Seq::new(&ModelConfig::default(), 9, 8, 1);
+        let examples = [Example { source: vec![4, 8, EOS], target: vec![7, EOS] }];
+        let ranges = Ranges::observe(&model, &examples).unwrap();
+        let name = "decoder.attention.key".to_owned();
+        let largest = f64::from(ranges.largest(&name));
+        assert!(largest > 0.0 && ranges.largest("no such quantity") == 0.0);
+
+        let count =
+            |limit: f64| saturation(&model, &examples, &BTreeMap::from([(name.clone(), limit)]))[0].clone();
+        let keys = 3 * ModelConfig::default().attention.size as u64;
+        assert_eq!((count(largest).values, count(largest).beyond), (keys, 0));
+        assert_eq!(count(largest * 0.999).beyond, 1);
+        assert_eq!(count(-1.0).beyond, keys);
+    }
+}

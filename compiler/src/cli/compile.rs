@@ -24,7 +24,7 @@ pub struct Args {
     /// The checkpoint directory
     #[arg(long, value_name = "DIR")]
     checkpoint: PathBuf,
-    /// Pairs to calibrate and compare on, a line each: source<TAB>target
+    /// Pairs to calibrate and compare on, a line each: `source<TAB>target`
     #[arg(long, value_name = "FILE")]
     dev: PathBuf,
     /// The blob

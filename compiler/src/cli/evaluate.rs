@@ -16,13 +16,13 @@ use crate::desktop;
 pub struct Args {
     /// The blob
     blob: PathBuf,
-    /// Pairs to score on, a line each: source<TAB>target; lines with one source are alternatives
+    /// Pairs to score on, a line each: `source<TAB>target`; lines with one source are alternatives
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
     /// What to report: wer, per, exact
     #[arg(long, value_delimiter = ',', default_value = "wer,per,exact")]
     metric: Vec<Metric>,
-    /// Also write the hypotheses, a line for each distinct source: source<TAB>target
+    /// Also write the hypotheses, a line for each distinct source: `source<TAB>target`
     #[arg(long, value_name = "FILE")]
     hyp: Option<PathBuf>,
     /// Print one JSON object
