@@ -10,7 +10,7 @@ use crate::nn::matrix::{add_scaled, dot};
 use crate::nn::params::{Gradients, Init, Layout, ParamId, Params};
 
 /// Additive attention with its parameters `w_q.weight` [size, query], `w_k.weight` [size, memory],
-/// `w_k.bias` [size] and `v.weight` [1, size].
+/// `w_k.bias` `[size]` and `v.weight` [1, size].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Additive {
     query: Linear,

@@ -5,7 +5,7 @@ use ndarray::s;
 use crate::nn::matrix::{add_column_sums, add_product, fill_rows, product, view, view_mut};
 use crate::nn::params::{Gradients, Init, Layout, ParamId, Params};
 
-/// `y = W x + b` with `weight` [outputs, inputs] and, if it has one, `bias` [outputs].
+/// `y = W x + b` with `weight` [outputs, inputs] and, if it has one, `bias` `[outputs]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Linear {
     inputs: usize,
