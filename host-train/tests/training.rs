@@ -273,7 +273,7 @@ fn nothing_to_learn_or_to_evaluate_is_said() {
 fn a_generated_task_is_learned() {
     let root = tempfile::tempdir().unwrap();
     let mut config = tasks::config(Task::Dates);
-    config.train.epochs = 3;
+    config.train.epochs = 5;
     let data = tasks::generate(Task::Dates, 10_000, 3).unwrap();
     let outcome = run_until(&config, &data, root.path(), Start::Fresh, usize::MAX).unwrap();
     let score = outcome.best.unwrap().score;
