@@ -1,6 +1,6 @@
 //! What is inside a blob: its programs, operation by operation, with shapes and bytes.
 
-use kinglet::blob::schema::{Extent, Inputs, Kind, Op, Over, Pass, Slot, View};
+use kinglet::blob::schema::{Extent, Inputs, Kind, Op, Over, Pass, Slot, Slots, View};
 use kinglet::kernels::padded;
 use kinglet::{Limits, Model};
 use serde::Serialize;
@@ -71,7 +71,7 @@ pub fn ram(model: &Model<'_>) -> Vec<Ram> {
 
 /// The slots of a model.
 pub fn slots(model: &Model<'_>) -> Vec<SlotInfo> {
-    let info = |(slot, s): (usize, &Slot)| SlotInfo {
+    let info = |(slot, s): (usize, Slot)| SlotInfo {
         slot,
         rows: match s.extent {
             Extent::Once => "once",
@@ -104,15 +104,15 @@ pub fn layers(model: &Model<'_>) -> Vec<Layer> {
             for _ in 0..pass.ops {
                 let Ok((op, after)) = postcard::take_from_bytes::<Op>(rest) else { return layers };
                 rest = after;
-                layers.push(layer(program, over, &op, usize::from(vocabulary), &d.slots));
+                layers.push(layer(program, over, &op, usize::from(vocabulary), d.slots));
             }
         }
     }
     layers
 }
 
-fn layer(program: &'static str, over: &'static str, op: &Op, vocabulary: usize, slots: &[Slot]) -> Layer {
-    let width = |slot: u8| slots.get(usize::from(slot)).map_or(0, |s| usize::from(s.width));
+fn layer(program: &'static str, over: &'static str, op: &Op, vocabulary: usize, slots: Slots<'_>) -> Layer {
+    let width = |slot: u8| slots.get(slot).map_or(0, |s| usize::from(s.width));
     let view = |v: &View| {
         if usize::from(v.width) == width(v.slot) {
             v.slot.to_string()

@@ -61,21 +61,23 @@ pub fn one_operation(kernel: Option<Kernel>, input: u16, size: u16) -> Vec<u8> {
     put(&mut encode, &Pass { over: Over::Forward, ops: ops.len() as u8 });
     ops.iter().for_each(|op| put(&mut encode, op));
     let vocabulary = data.vocabulary();
+    let slots: Vec<u8> = [
+        slot(Kind::I8, input),
+        slot(Kind::I16, size),
+        slot(Kind::I16, size),
+        slot(Kind::I16, size),
+        slot(Kind::I16, vocabulary.size),
+    ]
+    .iter()
+    .flat_map(Slot::to_bytes)
+    .collect();
     let description = Description {
         name: b"bench",
         source: vocabulary,
         target: vocabulary,
         max_source: 16,
         max_target: 1,
-        slots: [
-            slot(Kind::I8, input),
-            slot(Kind::I16, size),
-            slot(Kind::I16, size),
-            slot(Kind::I16, size),
-            slot(Kind::I16, vocabulary.size),
-        ]
-        .into_iter()
-        .collect(),
+        slots: Slots(&slots),
         logits,
         logit_bits: 8,
         encode: &encode,

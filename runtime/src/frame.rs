@@ -13,9 +13,9 @@ use crate::ops;
 /// another.
 pub(crate) struct Frame<'m, 'b> {
     pub data: &'m [u8],
-    pub slots: &'m [Slot],
-    /// Where each slot starts in its pool.
-    pub starts: [u32; MAX_SLOTS],
+    pub slots: Slots<'m>,
+    /// Hypotheses and source positions that there is room for.
+    pub beam: usize,
     /// Gathered inputs of a product: int8 values, widened.
     pub columns: &'b mut [i16],
     /// Attention weights in 2^-15, one a source position.
@@ -30,17 +30,13 @@ pub(crate) struct Frame<'m, 'b> {
 }
 
 /// Elements of all slots of a kind for a source length and a number of hypotheses.
-pub(crate) fn pool_len(slots: &[Slot], kind: Kind, source: usize, beam: usize) -> usize {
-    slots.iter().filter(|s| s.kind == kind).map(|s| rows(s, source, beam) * s.width as usize).sum()
-}
-
-/// Rows of a slot.
-pub(crate) fn rows(slot: &Slot, source: usize, beam: usize) -> usize {
-    match slot.extent {
+pub(crate) fn pool_len(slots: impl Iterator<Item = Slot>, kind: Kind, source: usize, beam: usize) -> usize {
+    let rows = |extent| match extent {
         Extent::Once => 1,
         Extent::Source => source,
         Extent::Hypothesis => beam,
-    }
+    };
+    slots.filter(|s| s.kind == kind).map(|s| rows(s.extent) * s.width as usize).sum()
 }
 
 impl<'m, 'b> Frame<'m, 'b> {
@@ -74,12 +70,13 @@ impl<'m, 'b> Frame<'m, 'b> {
 
     /// Copies one hypothesis' rows over another's.
     pub fn copy(&mut self, from: usize, to: usize) -> Option<()> {
-        for (slot, &start) in self.slots.iter().zip(&self.starts) {
+        for (index, slot) in (0u8..).zip(self.slots.iter()) {
             if slot.extent != Extent::Hypothesis {
                 continue;
             }
             let width = slot.width as usize;
-            let (from, to) = (start as usize + from * width, start as usize + to * width);
+            let start = self.slot_start(index, slot.kind);
+            let (from, to) = (start + from * width, start + to * width);
             match slot.kind {
                 Kind::I8 => copy_cells(self.bytes.get(from..)?.get(..width)?, self.bytes.get(to..)?),
                 Kind::I16 => copy_cells(self.words.get(from..)?.get(..width)?, self.words.get(to..)?),
@@ -88,15 +85,21 @@ impl<'m, 'b> Frame<'m, 'b> {
         Some(())
     }
 
+    /// Position of a slot's first element in its pool: what the slots of its kind before it take. Cheap beside any
+    /// operation, and no table of it in RAM.
+    fn slot_start(&self, slot: u8, kind: Kind) -> usize {
+        pool_len(self.slots.iter().take(slot as usize), kind, self.source.len(), self.beam)
+    }
+
     /// Position of a view's first element in its pool.
     fn start(&self, view: View) -> Option<usize> {
-        let slot = self.slots.get(view.slot as usize)?;
+        let slot = self.slots.get(view.slot)?;
         let row = match slot.extent {
             Extent::Once => 0,
             Extent::Source => self.position,
             Extent::Hypothesis => self.hypothesis,
         };
-        Some(*self.starts.get(view.slot as usize)? as usize + row * slot.width as usize + view.start as usize)
+        Some(self.slot_start(view.slot, slot.kind) + row * slot.width as usize + view.start as usize)
     }
 
     /// The present row of an int8 view.
@@ -111,20 +114,20 @@ impl<'m, 'b> Frame<'m, 'b> {
 
     /// The whole present row of a slot.
     pub fn whole(&self, slot: u8) -> Option<View> {
-        Some(View { slot, start: 0, width: self.slots.get(slot as usize)?.width })
+        Some(View { slot, start: 0, width: self.slots.get(slot)?.width })
     }
 
     /// Rows of an int8 slot that has one a source position.
     pub fn sequence(&self, slot: u8) -> Option<impl Iterator<Item = &'b [Cell<i8>]> + use<'b>> {
-        let width = self.slots.get(slot as usize)?.width as usize;
-        let start = *self.starts.get(slot as usize)? as usize;
+        let width = self.slots.get(slot)?.width as usize;
+        let start = self.slot_start(slot, Kind::I8);
         Some(self.bytes.get(start..)?.get(..self.source_len * width)?.chunks_exact(width.max(1)))
     }
 
     /// Fills the columns from `at` on with a view, rounded to int8 when it is Q0.15; where it ends.
     pub fn gather(&mut self, at: usize, view: View) -> Option<usize> {
         let end = at + view.width as usize;
-        let kind = self.slots.get(view.slot as usize)?.kind;
+        let kind = self.slots.get(view.slot)?.kind;
         let (bytes, words) = match kind {
             Kind::I8 => (self.bytes(view)?, [].as_slice()),
             Kind::I16 => ([].as_slice(), self.words(view)?),

@@ -72,15 +72,15 @@ impl<'a> Model<'a> {
 
     pub(crate) fn plan(&self, limits: Limits) -> Plan {
         let (source, beam) = (limits.source as usize, limits.beam as usize);
-        let slots = &self.blob.description.slots;
+        let slots = self.blob.description.slots;
         let attends = slots.iter().any(|s| s.extent == Extent::Source);
         Plan {
             columns: self.blob.columns,
-            words: pool_len(slots, Kind::I16, source, beam),
+            words: pool_len(slots.iter(), Kind::I16, source, beam),
             attention: if attends { source } else { 0 },
             source,
             history: limits.target as usize * if beam == 1 { 1 } else { 2 * beam },
-            bytes: pool_len(slots, Kind::I8, source, beam),
+            bytes: pool_len(slots.iter(), Kind::I8, source, beam),
         }
     }
 

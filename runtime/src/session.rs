@@ -6,10 +6,9 @@ use core::ops::ControlFlow;
 use heapless::Vec;
 
 use crate::arena::{signed, signed_bytes, split_words};
-use crate::blob::schema::{Kind, MAX_SLOTS};
 use crate::decode::{self, Decoder, Finished, MAX_BEAM, Options, natural};
 use crate::error::RunError;
-use crate::frame::{Frame, rows};
+use crate::frame::Frame;
 use crate::model::{Limits, Model};
 
 /// What became of a text.
@@ -37,7 +36,7 @@ pub struct Hypothesis<'s> {
 /// All results of a beam search, best first.
 #[derive(Debug)]
 pub struct Hypotheses<'s> {
-    finished: Vec<Finished, MAX_BEAM>,
+    finished: &'s [Finished],
     history: &'s [u16],
     row_len: usize,
 }
@@ -55,7 +54,8 @@ impl<'s> Hypotheses<'s> {
 }
 
 fn hypothesis<'s>(f: &Finished, history: &'s [u16], row_len: usize) -> Hypothesis<'s> {
-    let tokens = history.get(f.row * row_len..).and_then(|row| row.get(..f.len)).unwrap_or(&[]);
+    let tokens =
+        history.get(f.row as usize * row_len..).and_then(|row| row.get(..f.len as usize)).unwrap_or(&[]);
     Hypothesis { tokens, score: f.score, log_prob: natural(f.log2_prob), complete: f.complete }
 }
 
@@ -63,6 +63,8 @@ fn hypothesis<'s>(f: &Finished, history: &'s [u16], row_len: usize) -> Hypothesi
 pub struct Session<'m, 'b> {
     stepper: Stepper<'m, 'b>,
     history: &'b mut [u16],
+    /// Results of the last beam search, best first.
+    finished: Vec<Finished, MAX_BEAM>,
     limits: Limits,
 }
 
@@ -115,17 +117,10 @@ impl<'m, 'b> Session<'m, 'b> {
         let (attention, words) = cut(words, plan.attention)?;
         let (source, history) = cut(words, plan.source)?;
         let bytes = bytes.get_mut(..plan.bytes).ok_or(RunError::Damaged)?;
-        let mut starts = [0u32; MAX_SLOTS];
-        let (mut word, mut byte) = (0, 0);
-        for (start, slot) in starts.iter_mut().zip(&model.blob.description.slots) {
-            let pool = if slot.kind == Kind::I16 { &mut word } else { &mut byte };
-            *start = *pool;
-            *pool += (rows(slot, limits.source as usize, limits.beam as usize) * slot.width as usize) as u32;
-        }
         let frame = Frame {
             data: model.blob.data,
-            slots: &model.blob.description.slots,
-            starts,
+            slots: model.blob.description.slots,
+            beam: limits.beam as usize,
             columns: signed(columns),
             attention: Cell::from_mut(attention).as_slice_of_cells(),
             words: Cell::from_mut(signed(slots)).as_slice_of_cells(),
@@ -136,7 +131,7 @@ impl<'m, 'b> Session<'m, 'b> {
             hypothesis: 0,
             token: 0,
         };
-        Ok(Self { stepper: Stepper { model, frame }, history, limits })
+        Ok(Self { stepper: Stepper { model, frame }, history, finished: Vec::new(), limits })
     }
 
     /// The limits that the buffer was cut for.
@@ -242,16 +237,16 @@ impl<'m, 'b> Session<'m, 'b> {
         }
         self.encode(options)?;
         let row_len = self.limits.target as usize;
-        let mut finished = Vec::new();
         if found == 1 {
             let history = self.history.get_mut(..row_len).ok_or(RunError::Damaged)?;
             let best = decode::greedy(&mut self.stepper, history, options, |_| ControlFlow::Continue(()))?;
-            let _ = finished.push(best);
+            self.finished.clear();
+            let _ = self.finished.push(best);
         } else {
             let history = self.history.get_mut(..2 * found as usize * row_len).ok_or(RunError::Damaged)?;
-            finished = decode::beam(&mut self.stepper, history, options)?;
+            decode::beam(&mut self.stepper, history, options, &mut self.finished)?;
         }
-        Ok(Hypotheses { finished, history: self.history, row_len })
+        Ok(Hypotheses { finished: &self.finished, history: self.history, row_len })
     }
 
     /// Decodes given target tokens again and reports, for each of them and then for the end mark, the attention over

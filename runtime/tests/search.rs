@@ -3,8 +3,9 @@
 use core::cell::Cell;
 use std::ops::ControlFlow;
 
+use heapless::Vec as Fixed;
 use kinglet::RunError;
-use kinglet::decode::{Decoder, Finished, Options, beam, greedy};
+use kinglet::decode::{Decoder, Finished, MAX_BEAM, Options, greedy};
 
 /// Only a beginning, never a continuation.
 const SOS: u16 = 999;
@@ -62,6 +63,15 @@ impl Decoder for Toy {
     }
 }
 
+fn beam(
+    toy: &mut Toy,
+    history: &mut [u16],
+    options: &Options,
+) -> Result<Fixed<Finished, MAX_BEAM>, RunError> {
+    let mut finished = Fixed::new();
+    kinglet::decode::beam(toy, history, options, &mut finished).map(|()| finished)
+}
+
 /// Every sequence of at most `limit` tokens, finished or cut at the limit, with its real log-probability.
 fn all(toy: &Toy, limit: usize) -> Vec<(Vec<u16>, f64, bool)> {
     let mut found = Vec::new();
@@ -89,7 +99,7 @@ fn all(toy: &Toy, limit: usize) -> Vec<(Vec<u16>, f64, bool)> {
 }
 
 fn tokens(history: &[u16], row_len: usize, f: &Finished) -> Vec<u16> {
-    history[f.row * row_len..][..f.len].to_vec()
+    history[f.row as usize * row_len..][..f.len as usize].to_vec()
 }
 
 #[test]
@@ -127,7 +137,7 @@ fn a_beam_of_one_is_greedy_to_the_bit() {
         let (mut a, mut b) = ([0; 12], [0; 24]);
         let one = greedy(&mut Toy::new(seed, 9), &mut a, &options, |_| ControlFlow::Continue(())).unwrap();
         let beam = beam(&mut Toy::new(seed, 9), &mut b, &options).unwrap();
-        assert_eq!(a[..one.len], b[beam[0].row * 12..][..beam[0].len]);
+        assert_eq!(a[..one.len as usize], tokens(&b, 12, &beam[0]));
         assert_eq!((one.log2_prob, one.score.to_bits()), (beam[0].log2_prob, beam[0].score.to_bits()));
         assert_eq!((one.complete, one.len), (beam[0].complete, beam[0].len));
     }

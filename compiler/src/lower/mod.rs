@@ -13,7 +13,7 @@ mod vocabulary;
 
 use std::collections::BTreeMap;
 
-use kinglet::blob::schema::{Description, Extent, Kind, MAX_SLOTS, Slot, View};
+use kinglet::blob::schema::{Description, Extent, Kind, Slot, Slots, View};
 use kinglet_train::config::{AttentionKind, Cell};
 use kinglet_train::model::{Params, Seq2Seq, Tensor};
 use kinglet_train::vocab::Vocab;
@@ -97,14 +97,14 @@ pub fn lower(source: Source<'_>, ranges: &Ranges, plan: &Plan) -> Result<Lowered
         builder.decoder(config, source.target_vocab.len(), &states, attention.as_ref(), &mut step)?;
     let source_vocabulary = builder.vocabulary("source", source.source_vocab)?;
     let target_vocabulary = builder.vocabulary("target", source.target_vocab)?;
-    let slots = builder.slots.as_slice();
+    let slots: Vec<u8> = builder.slots.iter().flat_map(Slot::to_bytes).collect();
     let description = Description {
         name: plan.name.as_bytes(),
         source: source_vocabulary,
         target: target_vocabulary,
         max_source: plan.max_source,
         max_target: plan.max_target,
-        slots: slots.try_into().map_err(|_| too_many_slots())?,
+        slots: Slots(&slots),
         logits,
         logit_bits,
         encode: encode.bytes(),
@@ -144,13 +144,12 @@ impl<'a> Builder<'a> {
     }
 
     fn slot(&mut self, extent: Extent, kind: Kind, width: usize) -> Result<u8> {
-        if self.slots.len() == MAX_SLOTS {
-            return Err(too_many_slots());
-        }
+        let index = u8::try_from(self.slots.len())
+            .map_err(|_| Error::Model("it needs more than 256 pieces of RAM: use fewer layers".into()))?;
         let width = u16::try_from(width)
             .map_err(|_| Error::Model(format!("a vector of {width} elements; at most 65535 fit")))?;
         self.slots.push(Slot { extent, kind, width });
-        Ok(self.slots.len() as u8 - 1)
+        Ok(index)
     }
 
     fn whole(&self, slot: u8) -> View {
@@ -172,8 +171,4 @@ impl<'a> Builder<'a> {
         };
         Ok(State { hidden, cell, cell_bits, units: units as u16 })
     }
-}
-
-fn too_many_slots() -> Error {
-    Error::Model(format!("it needs more than {MAX_SLOTS} pieces of RAM: use fewer layers"))
 }

@@ -10,8 +10,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Most slots a model may have.
-pub const MAX_SLOTS: usize = 32;
 /// Most inputs that one product may gather.
 pub const MAX_INPUTS: usize = 4;
 
@@ -33,7 +31,8 @@ pub struct Description<'a> {
     /// Longest target, end mark excluded, that the model was planned for.
     pub max_target: u16,
     /// Pieces of RAM that the programs read and write.
-    pub slots: heapless::Vec<Slot, MAX_SLOTS>,
+    #[serde(borrow)]
+    pub slots: Slots<'a>,
     /// Slot that the step program leaves its logits in: [`Extent::Once`], [`Kind::I16`], as wide as the target
     /// vocabulary, in units of 2^-`logit_bits` of log2 probability.
     pub logits: u8,
@@ -77,8 +76,25 @@ pub enum Tokens {
     Words,
 }
 
-/// A piece of RAM, zero before every encode.
+/// The slots of a model, in place: 4 bytes each, see [`Slot::to_bytes`]. At most 256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Slots<'a>(#[serde(borrow)] pub &'a [u8]);
+
+impl Slots<'_> {
+    /// All slots in order; those whose bytes mean nothing are left out (a checked model has none).
+    pub fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.0.as_chunks::<4>().0.iter().filter_map(Slot::from_bytes)
+    }
+
+    /// One slot.
+    pub fn get(&self, slot: u8) -> Option<Slot> {
+        Slot::from_bytes(self.0.as_chunks::<4>().0.get(slot as usize)?)
+    }
+}
+
+/// A piece of RAM, zero before every encode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
     /// How many rows it has.
     pub extent: Extent,
@@ -88,8 +104,32 @@ pub struct Slot {
     pub width: u16,
 }
 
+impl Slot {
+    /// Extent, kind (numbers of their variants), width.
+    pub const fn to_bytes(&self) -> [u8; 4] {
+        let [low, high] = self.width.to_le_bytes();
+        [self.extent as u8, self.kind as u8, low, high]
+    }
+
+    /// The slot that these bytes mean, if any.
+    pub const fn from_bytes(bytes: &[u8; 4]) -> Option<Self> {
+        let extent = match bytes[0] {
+            0 => Extent::Once,
+            1 => Extent::Source,
+            2 => Extent::Hypothesis,
+            _ => return None,
+        };
+        let kind = match bytes[1] {
+            0 => Kind::I8,
+            1 => Kind::I16,
+            _ => return None,
+        };
+        Some(Self { extent, kind, width: u16::from_le_bytes([bytes[2], bytes[3]]) })
+    }
+}
+
 /// How many rows a slot has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
     /// One.
     Once,
@@ -100,7 +140,7 @@ pub enum Extent {
 }
 
 /// Element type of a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Signed bytes.
     I8,
@@ -167,7 +207,7 @@ pub struct Embed {
 /// What enters a product: int8 values, zero-padded to a multiple of 4 columns.
 ///
 /// An int8 view is taken as it is. A 16-bit view is Q0.15 and is rounded to 2^-7.
-pub type Inputs = heapless::Vec<View, MAX_INPUTS>;
+pub type Inputs = heapless::Vec<View, MAX_INPUTS, u8>;
 
 /// Weights of a product and how its accumulators become results: see `docs/format.md`, "Tiles" and "Row records".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

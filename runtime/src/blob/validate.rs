@@ -72,7 +72,9 @@ impl Context<'_> {
         for length in [d.max_source, d.max_target] {
             ensure((1..=MAX_LENGTH).contains(&length), Fault::Range)?;
         }
-        for slot in &d.slots {
+        let bytes = d.slots.0.len();
+        ensure(bytes % 4 == 0 && bytes <= 4 * 256 && d.slots.iter().count() * 4 == bytes, Fault::Slot)?;
+        for slot in d.slots.iter() {
             ensure(slot.width > 0, Fault::Width)?;
         }
         self.vocabulary(&d.source)?;
@@ -109,7 +111,7 @@ impl Context<'_> {
     }
 
     fn find(&self, slot: u8) -> Check<Slot> {
-        self.description.slots.get(slot as usize).copied().ok_or(Fault::Slot)
+        self.description.slots.get(slot).ok_or(Fault::Slot)
     }
 
     /// Width of a slot that must be of this kind and extent.

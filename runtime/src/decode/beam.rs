@@ -9,20 +9,23 @@ use crate::error::RunError;
 /// A hypothesis that grows: where its state and tokens are, and its log-probability so far.
 #[derive(Clone, Copy)]
 struct Live {
-    row: usize,
     log2_prob: i32,
+    row: u8,
 }
 
 /// A continuation of a live hypothesis (its rank) by a token.
 #[derive(Clone, Copy)]
 struct Candidate {
-    parent: usize,
-    token: u16,
     log2_prob: i32,
+    token: u16,
+    parent: u8,
 }
 
+type Candidates = Vec<Candidate, { 2 * MAX_BEAM }>;
+
 /// Searches with `history` as memory: `2 * beam_size` rows of equal length, the live hypotheses' tokens, then the
-/// finished ones'. Returns the finished ones, best score first; ties keep the order in which they were found.
+/// finished ones'. Leaves the finished ones in `finished`, best score first; ties keep the order in which they were
+/// found.
 ///
 /// Candidates of equal log-probability rank by their parent's rank, then by token id. Hypotheses still alive at the
 /// length limit count as finished.
@@ -33,62 +36,63 @@ pub fn beam<D: Decoder>(
     decoder: &mut D,
     history: &mut [u16],
     options: &Options,
-) -> Result<Vec<Finished, MAX_BEAM>, RunError> {
+    finished: &mut Vec<Finished, MAX_BEAM>,
+) -> Result<(), RunError> {
     let width = (options.beam_size as usize).clamp(1, MAX_BEAM);
     let row_len = history.len() / (2 * width);
     let limit = row_len.min(options.max_len as usize);
     let (sos, eos) = decoder.marks();
-    let mut finished: Vec<Finished, MAX_BEAM> = Vec::new();
+    finished.clear();
     let mut live: Vec<Live, MAX_BEAM> = Vec::new();
-    let _ = live.push(Live { row: 0, log2_prob: 0 });
+    let _ = live.push(Live { log2_prob: 0, row: 0 });
+    let mut candidates = Candidates::new();
     for len in 0..limit {
-        let mut candidates: Vec<Candidate, { 2 * MAX_BEAM }> = Vec::new();
-        for (parent, hypothesis) in live.iter().enumerate() {
-            let last = if len == 0 { sos } else { token_at(history, hypothesis.row * row_len + len - 1) };
-            decoder.step(hypothesis.row, last)?;
+        candidates.clear();
+        for (parent, hypothesis) in (0u8..).zip(&live) {
+            let row = hypothesis.row as usize;
+            let last = if len == 0 { sos } else { token_at(history, row * row_len + len - 1) };
+            decoder.step(row, last)?;
             let log = log_softmax(decoder);
             for (token, logit) in (0u16..).zip(decoder.logits().0) {
                 if token == eos && len < options.min_len as usize {
                     continue;
                 }
                 let log2_prob = hypothesis.log2_prob.saturating_add(log.log_prob(logit.get()));
-                insert(&mut candidates, 2 * width, Candidate { parent, token, log2_prob });
+                insert(&mut candidates, 2 * width, Candidate { log2_prob, token, parent });
             }
         }
         for c in candidates.iter().take(width).filter(|c| c.token == eos) {
-            let row = width + finished.len();
-            if let Some(parent) = live.get(c.parent).filter(|_| finished.len() < width) {
-                copy_row(history, parent.row, row, row_len, len);
+            if let Some(parent) = live.get(c.parent as usize).filter(|_| finished.len() < width) {
+                let row = (width + finished.len()) as u8;
+                copy_row(history, parent.row as usize, row as usize, row_len, len);
                 let _ = finished.push(Finished::new(row, len, true, c.log2_prob, options.length_penalty));
             }
-        }
-        let mut next: Vec<Candidate, MAX_BEAM> = Vec::new();
-        for c in candidates.iter().filter(|c| c.token != eos).take(width) {
-            let _ = next.push(*c);
         }
         if finished.len() >= width {
             live.clear();
             break;
         }
-        live = grow(decoder, history, &live, &next, width, row_len, len)?;
+        candidates.retain(|c| c.token != eos);
+        candidates.truncate(width);
+        grow(decoder, history, &mut live, &candidates, width, row_len, len)?;
         if live.is_empty() {
             break;
         }
     }
     for hypothesis in &live {
         if finished.len() < width {
-            let row = width + finished.len();
-            copy_row(history, hypothesis.row, row, row_len, limit);
-            let _ =
-                finished.push(Finished::new(row, limit, false, hypothesis.log2_prob, options.length_penalty));
+            let row = (width + finished.len()) as u8;
+            copy_row(history, hypothesis.row as usize, row as usize, row_len, limit);
+            let penalty = options.length_penalty;
+            let _ = finished.push(Finished::new(row, limit, false, hypothesis.log2_prob, penalty));
         }
     }
-    sort(&mut finished);
-    Ok(finished)
+    sort(finished);
+    Ok(())
 }
 
 /// Keeps the best `most` candidates, best first; a later one goes behind its equals.
-fn insert(candidates: &mut Vec<Candidate, { 2 * MAX_BEAM }>, most: usize, new: Candidate) {
+fn insert(candidates: &mut Candidates, most: usize, new: Candidate) {
     if candidates.len() >= most {
         match candidates.last() {
             Some(worst) if new.log2_prob > worst.log2_prob => {
@@ -130,20 +134,16 @@ fn sort(finished: &mut Vec<Finished, MAX_BEAM>) {
 fn grow<D: Decoder>(
     decoder: &mut D,
     history: &mut [u16],
-    live: &[Live],
+    live: &mut Vec<Live, MAX_BEAM>,
     next: &[Candidate],
     width: usize,
     row_len: usize,
     len: usize,
-) -> Result<Vec<Live, MAX_BEAM>, RunError> {
-    let parent_row = |c: &Candidate| live.get(c.parent).map_or(0, |l| l.row);
-    let mut used = [false; MAX_BEAM];
-    for row in next.iter().map(parent_row) {
-        if let Some(used) = used.get_mut(row) {
-            *used = true;
-        }
-    }
-    let mut free = (0..width).filter(|&row| !used.get(row).copied().unwrap_or(true));
+) -> Result<(), RunError> {
+    let parent_row = |c: &Candidate| live.get(c.parent as usize).map_or(0, |l| l.row);
+    // One bit a row that some continuation comes from.
+    let used = next.iter().fold(0u32, |used, c| used | 1 << (parent_row(c) & 31));
+    let mut free = (0..width as u8).filter(|&row| used >> (row & 31) & 1 == 0);
     let mut grown: Vec<Live, MAX_BEAM> = Vec::new();
     for (rank, c) in next.iter().enumerate() {
         let from = parent_row(c);
@@ -152,19 +152,20 @@ fn grow<D: Decoder>(
             from
         } else {
             let Some(row) = free.next() else { break };
-            decoder.copy(from, row)?;
-            copy_row(history, from, row, row_len, len);
+            decoder.copy(from as usize, row as usize)?;
+            copy_row(history, from as usize, row as usize, row_len, len);
             row
         };
-        let _ = grown.push(Live { row, log2_prob: c.log2_prob });
+        let _ = grown.push(Live { log2_prob: c.log2_prob, row });
     }
     // Tokens are written last: until here every parent's row is as it was.
     for (hypothesis, c) in grown.iter().zip(next) {
-        if let Some(token) = history.get_mut(hypothesis.row * row_len + len) {
+        if let Some(token) = history.get_mut(hypothesis.row as usize * row_len + len) {
             *token = c.token;
         }
     }
-    Ok(grown)
+    *live = grown;
+    Ok(())
 }
 
 fn token_at(history: &[u16], at: usize) -> u16 {

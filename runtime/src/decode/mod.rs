@@ -58,9 +58,9 @@ impl Default for Options {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Finished {
     /// Row of the history.
-    pub row: usize,
+    pub row: u8,
     /// Tokens, end mark excluded.
-    pub len: usize,
+    pub len: u16,
     /// Whether the end mark was reached before the length limit.
     pub complete: bool,
     /// Sum of log-probabilities, end mark included, in 2^-16 log2 units.
@@ -70,11 +70,11 @@ pub struct Finished {
 }
 
 impl Finished {
-    fn new(row: usize, len: usize, complete: bool, log2_prob: i32, length_penalty: f32) -> Self {
+    fn new(row: u8, len: usize, complete: bool, log2_prob: i32, length_penalty: f32) -> Self {
         let length = (len + complete as usize).max(1) as f32;
         // libm, not the system's powf: the same bits on every core.
         let score = natural(log2_prob) / libm::powf(length, length_penalty);
-        Self { row, len, complete, log2_prob, score }
+        Self { row, len: len as u16, complete, log2_prob, score }
     }
 }
 

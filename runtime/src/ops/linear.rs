@@ -21,7 +21,7 @@ pub(super) fn linear(frame: &mut Frame<'_, '_>, op: &Linear) -> Option<()> {
         None => ([].as_slice(), 0),
     };
     let mut entries = table.iter();
-    let (bytes, words) = match frame.slots.get(op.to.slot as usize)?.kind {
+    let (bytes, words) = match frame.slots.get(op.to.slot)?.kind {
         Kind::I8 => (frame.bytes(op.to)?, [].as_slice()),
         Kind::I16 => ([].as_slice(), frame.words(op.to)?),
     };
