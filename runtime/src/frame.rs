@@ -121,7 +121,9 @@ impl<'m, 'b> Frame<'m, 'b> {
     pub fn sequence(&self, slot: u8) -> Option<impl Iterator<Item = &'b [Cell<i8>]> + use<'b>> {
         let width = self.slots.get(slot)?.width as usize;
         let start = self.slot_start(slot, Kind::I8);
-        Some(self.bytes.get(start..)?.get(..self.source_len * width)?.chunks_exact(width.max(1)))
+        let rows = self.bytes.get(start..)?;
+        // Not `chunks_exact`: its length is a division that the optimizer cannot prove safe.
+        Some((0..self.source_len).map_while(move |t| rows.get(t * width..)?.get(..width)))
     }
 
     /// Fills the columns from `at` on with a view, rounded to int8 when it is Q0.15; where it ends.

@@ -17,8 +17,13 @@ fn a_generated_task_is_learned_compiled_and_decoded() {
     config.model.encoder.cell = Cell::Lstm;
     config.train.epochs = 12;
     let out = tempfile::tempdir().unwrap();
-    let run =
-        Run { config: &config, train: &pairs.train, dev: &pairs.dev, out: out.path(), start: Start::Overwrite };
+    let run = Run {
+        config: &config,
+        train: &pairs.train,
+        dev: &pairs.dev,
+        out: out.path(),
+        start: Start::Overwrite,
+    };
     train(&run, &AtomicBool::new(false), &mut |_| ()).unwrap();
     let checkpoint = kinglet_train::checkpoint::Checkpoint::load(out.path()).unwrap();
     let source = Source {

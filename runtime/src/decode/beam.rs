@@ -39,7 +39,7 @@ pub fn beam<D: Decoder>(
     finished: &mut Vec<Finished, MAX_BEAM>,
 ) -> Result<(), RunError> {
     let width = (options.beam_size as usize).clamp(1, MAX_BEAM);
-    let row_len = history.len() / (2 * width);
+    let row_len = history.len().checked_div(2 * width).unwrap_or(0);
     let limit = row_len.min(options.max_len as usize);
     let (sos, eos) = decoder.marks();
     finished.clear();
