@@ -2,14 +2,14 @@
 # The most stack that loading a model and decoding with it takes on an emulated Cortex-M0: all of it, from the reset on,
 # by painting. Exit 1 when it is more than 2 KB.
 #
-#   ./stack.sh --model M.kgl [--words FILE] [--json]
+#   ./stack.sh [--model M.kgl] [--words FILE] [--json]
 #
 # FILE: a word a line, or a TSV whose first column is the word; without it, a few English words.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/scripts/common.sh"
 
-limit=2048 model= words= json=
+limit=2048 model=$here/models/g2p.kgl words= json=
 while [ $# -gt 0 ]; do
     case $1 in
     --model | --words)
@@ -18,10 +18,9 @@ while [ $# -gt 0 ]; do
         shift 2
         ;;
     --json) json=1 && shift ;;
-    *) usage "unknown argument $1; it takes --model M.kgl [--words FILE] [--json]" ;;
+    *) usage "unknown argument $1; it takes [--model M.kgl] [--words FILE] [--json]" ;;
     esac
 done
-[ -n "$model" ] || usage "--model is needed"
 [ -r "$model" ] || die "cannot read the model $model"
 need cargo qemu-system-arm awk timeout
 if [ -n "$words" ]; then

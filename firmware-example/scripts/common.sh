@@ -45,7 +45,9 @@ emulate() {
         -semihosting-config enable=on,target=native "$@" -kernel "$elf"
 }
 
-# word_list FILE LIMIT: the first column of a TSV, or a word a line, each word once.
+# word_list FILE LIMIT: a word a line, or the first column of a TSV, where repetitions are other answers to the same
+# word and are left out. A limit of 0 is none.
 word_list() {
-    tr -d '\r' <"$1" | awk -F '\t' -v limit="$2" '$1 != "" && !seen[$1]++ && n++ < limit { print $1 }'
+    tr -d '\r' <"$1" | awk -F '\t' -v limit="$2" \
+        '$1 != "" && !(NF > 1 && seen[$1]++) && (limit == 0 || n++ < limit) { print $1 }'
 }
