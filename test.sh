@@ -41,7 +41,7 @@ step "firmware"
     cargo clippy --release --target thumbv6m-none-eabi -- -D warnings
     ./check-no-panic.sh
     ./size.sh
-    ./stack.sh
+    ./stack.sh --model models/g2p.kgl
     ./bench.sh
     tests/shell.sh
     ./parity.sh --model models/g2p.kgl --words ../tests/golden/words.txt

@@ -75,7 +75,8 @@ const fn q15(v: f64) -> i16 {
 }
 
 /// `tanh` of `x`, both sides odd; one table step is `2^step` units of x.
-#[inline(always)]
+// One copy for all callers: its flash is worth more than a call.
+#[inline(never)]
 const fn tanh_steps(x: i16, step: u32) -> i32 {
     let magnitude = x.unsigned_abs();
     let u = if magnitude > 32_767 { 32_767 } else { magnitude as usize };
@@ -98,7 +99,7 @@ pub const fn sigmoid(x: i16) -> i16 {
 }
 
 /// `2^-(x / 2^bits)` in 2^-15, 0 to 32768; `bits` is 0 to 15; error below 2 units.
-#[inline]
+#[inline(never)]
 pub const fn exp2_neg(x: u32, bits: u32) -> u32 {
     let whole = x >> bits;
     if whole > 15 {

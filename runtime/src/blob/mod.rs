@@ -3,7 +3,7 @@
 pub mod schema;
 mod validate;
 
-use crc::{CRC_32_ISO_HDLC, Crc, Table};
+use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 
 use crate::error::LoadError;
 use schema::Description;
@@ -21,7 +21,8 @@ pub const ALIGN: usize = 16;
 
 /// CRC-32 over the preamble without its CRC, then the rest: what the preamble's last field holds.
 pub fn checksum(head: &[u8], rest: &[u8]) -> u32 {
-    const CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
+    // Bit by bit, without a table of 1 KB: it is computed once, at load.
+    const CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
     let mut digest = CRC.digest();
     digest.update(head);
     digest.update(rest);

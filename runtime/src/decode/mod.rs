@@ -10,9 +10,11 @@ pub use beam::beam;
 pub use greedy::greedy;
 
 use core::cell::Cell;
+use core::num::NonZeroU32;
 
 use crate::error::RunError;
 use crate::ops::softmax::LogSoftmax;
+use crate::tables::{exp2_neg, log2};
 
 /// Widest beam.
 pub const MAX_BEAM: usize = 8;
@@ -71,11 +73,26 @@ pub struct Finished {
 
 impl Finished {
     fn new(row: u8, len: usize, complete: bool, log2_prob: i32, length_penalty: f32) -> Self {
-        let length = (len + complete as usize).max(1) as f32;
-        // libm, not the system's powf: the same bits on every core.
-        let score = natural(log2_prob) / libm::powf(length, length_penalty);
+        let length = NonZeroU32::new(len as u32 + complete as u32).unwrap_or(NonZeroU32::MIN);
+        let score = penalize(log2_prob, length, length_penalty);
         Self { row, len: len as u16, complete, log2_prob, score }
     }
+}
+
+/// `log_prob / length^length_penalty`, natural logarithm.
+///
+/// The mean log-probability, a penalty of 1, is rounded to 2^-16 log2 units; other powers come from the tables of log2
+/// and 2^-x and are right to 2e-4 of their value, times 1 + the penalty. No general power function: it would cost 3 KB of flash.
+fn penalize(log2_prob: i32, length: NonZeroU32, length_penalty: f32) -> f32 {
+    if length_penalty == 1.0 {
+        let half = length.get() / 2;
+        return -natural(((log2_prob.unsigned_abs() + half) / length) as i32);
+    }
+    // length^-penalty = 2^-exponent, its whole part exact.
+    let exponent = (log2(length.get()) as f32 * length_penalty) as u32;
+    let fraction = exp2_neg((exponent & 0xFFFF) >> 1, 15) as f32;
+    let scale = f32::from_bits((127 - 15 - (exponent >> 16).min(100)) << 23);
+    natural(log2_prob) * (fraction * scale)
 }
 
 /// Natural logarithm of a probability given in 2^-16 log2 units.
@@ -86,4 +103,27 @@ pub(crate) fn natural(log2_prob: i32) -> f32 {
 fn log_softmax(decoder: &impl Decoder) -> LogSoftmax {
     let (logits, bits) = decoder.logits();
     LogSoftmax::new(logits, bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn penalties_are_powers_of_the_length() {
+        for length in 1..=300u32 {
+            for tenths in 0..=100 {
+                let penalty = tenths as f32 / 10.0;
+                for log2_prob in [-1, -70_000, -3_000_000] {
+                    let want = natural(log2_prob) as f64 / libm::pow(length as f64, penalty as f64);
+                    let got = penalize(log2_prob, NonZeroU32::new(length).unwrap(), penalty) as f64;
+                    let allowed =
+                        if penalty == 1.0 { 6e-6 } else { want.abs() * 2e-4 * (1.0 + penalty as f64) };
+                    assert!((got - want).abs() <= allowed, "{log2_prob} {length} {penalty}: {got} {want}");
+                }
+            }
+        }
+        assert_eq!(penalize(-65_536, NonZeroU32::MIN, 0.0), natural(-65_536));
+        assert_eq!(penalize(-65_536, NonZeroU32::MIN, 1.0), natural(-65_536));
+    }
 }
