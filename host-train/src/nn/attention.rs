@@ -37,9 +37,9 @@ pub struct AttentionTrace {
     starts: Vec<usize>,
     /// [rows, size]: projected queries.
     queries: Vec<f32>,
-    /// [positions]: scores before the softmax.
+    /// `[positions]`: scores before the softmax.
     scores: Vec<f32>,
-    /// [positions]: attention weights.
+    /// `[positions]`: attention weights.
     weights: Vec<f32>,
     /// [positions, size]: `tanh(query + key)`.
     energies: Vec<f32>,

@@ -73,7 +73,10 @@ impl Context<'_> {
             ensure((1..=MAX_LENGTH).contains(&length), Fault::Range)?;
         }
         let bytes = d.slots.0.len();
-        ensure(bytes.is_multiple_of(4) && bytes <= 4 * 256 && d.slots.iter().count() * 4 == bytes, Fault::Slot)?;
+        ensure(
+            bytes.is_multiple_of(4) && bytes <= 4 * 256 && d.slots.iter().count() * 4 == bytes,
+            Fault::Slot,
+        )?;
         for slot in d.slots.iter() {
             ensure(slot.width > 0, Fault::Width)?;
         }

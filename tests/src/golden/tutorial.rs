@@ -25,7 +25,7 @@ fn id(theirs: usize) -> u32 {
     }
 }
 
-/// Moves rows of a [vocab, width] matrix (or [vocab] vector) to our ids.
+/// Moves rows of a `[vocab, width]` matrix (or `[vocab]` vector) to our ids.
 fn move_rows(data: &[f32], width: usize) -> Vec<f32> {
     let mut out = data.to_vec();
     for (theirs, row) in data.chunks_exact(width).enumerate() {
