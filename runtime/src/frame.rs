@@ -6,7 +6,7 @@ use core::cell::Cell;
 use crate::blob::schema::*;
 use crate::blob::{take, tensor};
 use crate::fixed::q15_to_i8;
-use crate::kernels::padded;
+use crate::kernels::{self, padded};
 use crate::ops;
 
 /// What operations read and write. Slots are cells, so that an operation may read one part of a pool while it writes
@@ -158,6 +158,13 @@ impl<'m, 'b> Frame<'m, 'b> {
             at = self.gather(at, *view)?;
         }
         self.pad(at)
+    }
+
+    /// The first `len` columns, in the order that the kernels read.
+    pub fn arranged(&mut self, len: usize) -> Option<&[i16]> {
+        let columns = self.columns.get_mut(..len)?;
+        kernels::arrange(columns);
+        Some(columns)
     }
 
     /// `len` bytes of a tensor.

@@ -3,9 +3,19 @@
 //! `portable` defines what every kernel computes; a variant for an instruction set may differ in speed alone.
 //! Callers see the functions of this module and never a `cfg`.
 
+#[cfg(arm_dsp)]
+mod arm_dsp;
 mod portable;
 
+#[cfg(arm_dsp)]
+pub use arm_dsp::{accumulate, arrange};
+#[cfg(not(arm_dsp))]
 pub use portable::accumulate;
+
+/// Puts gathered columns into the order that `accumulate` reads: here, their own.
+#[cfg(not(arm_dsp))]
+#[inline(always)]
+pub fn arrange(_columns: &mut [i16]) {}
 
 /// Columns a tile; inputs of a product are zero-padded to a multiple of it.
 pub const TILE_COLUMNS: usize = 4;

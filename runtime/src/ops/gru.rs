@@ -33,7 +33,7 @@ pub(super) fn gru(frame: &mut Frame<'_, '_>, op: &Gru) -> Option<()> {
         None => &[],
     }
     .iter();
-    let columns = frame.columns.get(..all)?;
+    let columns = frame.arranged(all)?;
     let (input, recurrent) = columns.split_at_checked(x)?;
     // r * u is Q(15 + candidate_bits); the candidate's sum is Q3.12.
     let to_q12 = 3 + op.candidate_bits as u32;

@@ -26,7 +26,7 @@ pub(super) fn linear(frame: &mut Frame<'_, '_>, op: &Linear) -> Option<()> {
         Kind::I16 => ([].as_slice(), frame.words(op.to)?),
     };
     let (mut bytes, mut words) = (bytes.iter(), words.iter());
-    let columns = frame.columns.get(..columns)?;
+    let columns = frame.arranged(columns)?;
     for _ in 0..rows / 4 {
         for sum in streams.next(columns)? {
             let sum = sum + entries.next().map_or(0, |e| entry(e, shift));

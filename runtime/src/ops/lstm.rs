@@ -29,7 +29,7 @@ pub(super) fn lstm(frame: &mut Frame<'_, '_>, op: &Lstm) -> Option<()> {
         None => &[],
     }
     .iter();
-    let columns = frame.columns.get(..all)?;
+    let columns = frame.arranged(all)?;
     let bits = op.cell_bits as u32 & 15;
     for (unit, (state, cell)) in states.iter().zip(cells).enumerate() {
         let [i, f, g, o] = streams.next(columns)?;
