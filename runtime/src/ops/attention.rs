@@ -7,6 +7,7 @@ use crate::ops::softmax::softmax;
 use crate::tables::tanh;
 
 /// Scores, softmax, context. The weights stay in the frame for whoever asks for alignments.
+#[inline(never)]
 pub(super) fn attend(frame: &mut Frame<'_, '_>, op: &Attend) -> Option<()> {
     let query = frame.words(frame.whole(op.query)?)?;
     let v = frame.tensor(op.v, query.len())?;

@@ -10,6 +10,7 @@ use crate::tables::{sigmoid, tanh};
 /// Four units at a time: their rows of r, z, `W_n` and `U_n`, then gates and new hidden state from registers.
 ///
 /// Products read the gathered columns, so that the hidden state can be replaced unit by unit.
+#[inline(never)]
 pub(super) fn gru(frame: &mut Frame<'_, '_>, op: &Gru) -> Option<()> {
     let x = frame.gather_all(&op.inputs)?;
     let hidden = frame.whole(op.hidden)?;

@@ -8,6 +8,7 @@ use crate::kernels::padded;
 use crate::tables::tanh;
 
 /// `to = activation(W inputs + b + table[token])`, four rows at a time.
+#[inline(never)]
 pub(super) fn linear(frame: &mut Frame<'_, '_>, op: &Linear) -> Option<()> {
     let columns = frame.gather_all(&op.inputs)?;
     let width = op.to.width as usize;

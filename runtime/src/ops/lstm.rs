@@ -7,6 +7,7 @@ use crate::frame::Frame;
 use crate::tables::{sigmoid, tanh};
 
 /// Unit by unit: the four rows of a tile are its four gates.
+#[inline(never)]
 pub(super) fn lstm(frame: &mut Frame<'_, '_>, op: &Lstm) -> Option<()> {
     let x = frame.gather_all(&op.inputs)?;
     let hidden = frame.whole(op.hidden)?;

@@ -11,7 +11,8 @@ use crate::fixed::requantize;
 use crate::frame::Frame;
 use crate::kernels;
 
-/// Runs one operation at the frame's position, hypothesis and token.
+/// Runs one operation at the frame's position, hypothesis and token. Operations are not inlined: their locals would add up
+/// in one stack frame.
 pub(crate) fn run(frame: &mut Frame<'_, '_>, op: &Op) -> Option<()> {
     match op {
         Op::Embed(op) => embed(frame, op),
