@@ -259,19 +259,9 @@ impl<'m, 'b> Session<'m, 'b> {
         tokens: &[u16],
         mut on_step: impl FnMut(usize, &[Cell<u16>]),
     ) -> Result<(), RunError> {
-        let target = self.stepper.model.blob.description.target;
-        if let Some(&found) = tokens.iter().find(|&&id| id >= target.size) {
-            return Err(RunError::Token { found, size: target.size });
-        }
-        self.encode(&Options::default())?;
-        let mut last = target.sos;
-        for (step, next) in tokens.iter().copied().chain([target.eos]).enumerate() {
-            self.stepper.step(0, last)?;
-            let frame = &self.stepper.frame;
-            on_step(step, frame.attention.get(..frame.source_len).unwrap_or(&[]));
-            last = next;
-        }
-        Ok(())
+        self.forced(tokens, |step, stepper| {
+            on_step(step, stepper.frame.attention.get(..stepper.frame.source_len).unwrap_or(&[]));
+        })
     }
 
     /// Decodes given target tokens and reports the logits of every step: what parity tests compare.
@@ -283,6 +273,15 @@ impl<'m, 'b> Session<'m, 'b> {
         tokens: &[u16],
         mut on_step: impl FnMut(usize, &[Cell<i16>]),
     ) -> Result<(), RunError> {
+        self.forced(tokens, |step, stepper| on_step(step, stepper.logits().0))
+    }
+
+    /// Steps through given target tokens, then the end mark.
+    fn forced(
+        &mut self,
+        tokens: &[u16],
+        mut on_step: impl FnMut(usize, &Stepper<'m, 'b>),
+    ) -> Result<(), RunError> {
         let target = self.stepper.model.blob.description.target;
         if let Some(&found) = tokens.iter().find(|&&id| id >= target.size) {
             return Err(RunError::Token { found, size: target.size });
@@ -291,7 +290,7 @@ impl<'m, 'b> Session<'m, 'b> {
         let mut last = target.sos;
         for (step, next) in tokens.iter().copied().chain([target.eos]).enumerate() {
             self.stepper.step(0, last)?;
-            on_step(step, self.stepper.logits().0);
+            on_step(step, &self.stepper);
             last = next;
         }
         Ok(())
