@@ -48,4 +48,5 @@ step "firmware"
 )
 
 step "tests"
-cargo test --workspace --quiet --no-fail-fast
+cargo test --workspace --quiet --doc
+cargo test --workspace --quiet --no-fail-fast --lib --bins --tests
