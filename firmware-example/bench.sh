@@ -47,7 +47,7 @@ PEER
 # measure MACHINE CORE TARGET FLAGS
 measure() {
     build "$3" "$4 --features bench" bench || die "cannot build for $3"
-    emulate "$1" 120 "$built" -icount shift=6 -serial none >"$tmp/out" </dev/null || die "$1 did not finish"
+    emulate "$1" 120 "$built" -icount shift=6 -serial stdio </dev/null | grep . >"$tmp/out" || die "$1 did not finish"
     grep -q instructions "$tmp/out" || die "$1 measured nothing"
     ! grep -q null "$tmp/out" || die "$1 cannot run: $(grep null "$tmp/out")"
     sed "s/.*/{\"machine\":\"$1\",\"core\":\"$2\",&}/" "$tmp/out" >>"$tmp/all"
@@ -67,5 +67,5 @@ tr -d '{}"' <"$tmp/all" | sed 's/[a-z]*://g' | awk -F , '
     {
         macs = $3 == "matvec_i8" ? $4 * $5 : ($3 == "lstm_step" ? 4 : 3) * $5 * ($4 + $5)
         p = peer[$2, $3, $4, $5]
-        printf "%-11s %-4s %-9s %5d %5d %13d %8.3f %10s %6s\n", $1, $2, $3, $4, $5, $6, $6 / macs, p, p ? sprintf("%.2f", $6 / p) : ""
+        printf "%-11s %-4s %-9s %5d %5d %13d %8.3f %10s %6s\n", $1, $2, $3, $4, $5, $7, $7 / macs, p, p ? sprintf("%.2f", $7 / p) : ""
     }' "$tmp/peer" -

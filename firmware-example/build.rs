@@ -1,4 +1,4 @@
-//! Chooses the board from the target, hands its memory map to the linker and puts the model where `model.rs` finds it.
+//! Chooses the board, hands its memory map to the linker and puts the model where `model.rs` finds it.
 
 #[path = "build/blobs.rs"]
 mod blobs;
@@ -10,31 +10,54 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=boards");
     println!("cargo::rerun-if-env-changed=KINGLET_MODEL");
-    let target = variable("TARGET");
-    if !target.starts_with("thumb") {
+    println!("cargo::rerun-if-env-changed=KINGLET_BOARD");
+    if variable("CARGO_CFG_TARGET_OS") != "none" {
         return; // Only the desktop's reference program is built for a host.
     }
     let out = PathBuf::from(variable("OUT_DIR"));
-    let board = board(&target, &out);
+    let board = board(&variable("TARGET"), &out);
     model(&out);
     if env::var_os("CARGO_FEATURE_BENCH").is_some() {
         bench(board, &out);
     }
 }
 
+/// The board that `KINGLET_BOARD` names, or the one that a target has by itself.
 fn board(target: &str, out: &Path) -> &'static str {
-    let microbit = target.starts_with("thumbv6m") && env::var_os("CARGO_FEATURE_MICROBIT").is_some();
-    let (board, name) = match target {
-        _ if microbit => ("microbit", "BBC micro:bit, nRF51822, Cortex-M0"),
-        _ if target.starts_with("thumbv7em") => ("mps2", "MPS2 AN386, Cortex-M4F"),
-        _ if target.starts_with("thumbv7m") => ("mps2", "MPS2 AN385, Cortex-M3"),
-        _ if target.starts_with("thumbv6m") => ("mps2", "MPS2 AN385, Cortex-M0 code"),
-        _ => fail(&format!("no board for {target}; see README.md, \"Another board\"")),
+    let targets = |names: &[&str]| names.iter().any(|name| target.starts_with(name));
+    let asked = env::var("KINGLET_BOARD").unwrap_or_default();
+    let name = match asked.as_str() {
+        "" if targets(&["thumbv6m"]) && env::var_os("CARGO_FEATURE_MICROBIT").is_some() => "microbit",
+        "" if targets(&["thumbv6m", "thumbv7m"]) => "mps2-an385",
+        "" if targets(&["thumbv7em"]) => "mps2-an386",
+        "" if targets(&["thumbv8m.main"]) => "mps2-an505",
+        "" if targets(&["riscv32"]) => "virt",
+        "" => fail(&format!("no board for {target}; see README.md, \"Another board\"")),
+        asked => asked,
     };
+    // The module in src/board/ and the memory map in boards/, the name to show, the targets that run there.
+    let (board, shown, runs): (_, _, &[&str]) = match name {
+        "microbit" => ("microbit", "BBC micro:bit, nRF51822, Cortex-M0", &["thumbv6m"]),
+        "mps2-an385" if targets(&["thumbv6m"]) => ("mps2", "MPS2 AN385, Cortex-M0 code", &["thumbv6m"]),
+        "mps2-an385" => ("mps2", "MPS2 AN385, Cortex-M3", &["thumbv7m"]),
+        "mps2-an386" => ("mps2", "MPS2 AN386, Cortex-M4F", &["thumbv7em", "thumbv7m"]),
+        "mps2-an500" => ("mps2", "MPS2 AN500, Cortex-M7", &["thumbv7em"]),
+        "mps2-an505" => ("an505", "MPS2 AN505, Cortex-M33", &["thumbv8m.main"]),
+        "mps3-an547" => ("an547", "MPS3 AN547, Cortex-M55", &["thumbv8m.main"]),
+        "virt" => ("virt", "QEMU virt, RV32IMAC", &["riscv32imac"]),
+        other => fail(&format!("KINGLET_BOARD={other} is no board that this firmware knows; see README.md")),
+    };
+    if !targets(runs) {
+        fail(&format!("{name} does not run {target}; it runs {}", runs.join(" and ")));
+    }
     println!("cargo::rustc-cfg=board=\"{board}\"");
-    println!("cargo::rustc-env=BOARD_NAME={name}");
+    println!("cargo::rustc-env=BOARD_NAME={shown}");
     copy(&PathBuf::from(format!("boards/{board}.x")), &out.join("memory.x"));
     println!("cargo::rustc-link-search={}", out.display());
+    if board == "virt" {
+        // The script of riscv-rt does not include it by itself.
+        println!("cargo::rustc-link-arg-bins=-Tmemory.x");
+    }
     println!("cargo::rustc-link-arg-bins=-Tlink.x");
     // Without it the linker pads the file to pages, which flashing tools write.
     println!("cargo::rustc-link-arg-bins=--nmagic");

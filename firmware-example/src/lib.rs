@@ -1,4 +1,4 @@
-//! The parts of the serial shell and of the programs that measure it: the board, the line editor, the model in flash,
+//! The parts of the serial shell and of the programs that measure it: the board, its core, the line editor, the model in flash,
 //! one way of decoding that the desktop shares.
 //!
 //! On a host only what needs no board is there.
@@ -6,6 +6,8 @@
 
 #[cfg(target_os = "none")]
 pub mod board;
+#[cfg(target_os = "none")]
+pub mod cpu;
 pub mod decimal;
 pub mod limits;
 pub mod line;

@@ -12,7 +12,7 @@ use core::fmt::Write;
 use kinglet::{Arena, LoadError, Model, Options, Session};
 use kinglet_firmware::board::{self, Board};
 use kinglet_firmware::line::{Event, Line};
-use kinglet_firmware::{decimal, limits, model, selftest, stack};
+use kinglet_firmware::{cpu, decimal, entry, limits, model, selftest, stack};
 
 /// Longest line in bytes.
 const LINE: usize = 128;
@@ -24,20 +24,26 @@ const HELP: &str = "type a text, or:\r
   :stack     the most stack used so far\r
   :help      this list";
 
-#[cortex_m_rt::entry]
-fn main() -> ! {
-    static mut RAM: Arena<{ board::ARENA }> = Arena::new();
-    static mut INPUT: Line<LINE> = Line::new();
-    static mut MODEL: Option<Model<'static>> = None;
+entry!(
+    start,
+    RAM: Arena<{ board::ARENA }> = Arena::new(),
+    INPUT: Line<LINE> = Line::new(),
+    MODEL: Option<Model<'static>> = None,
+);
 
+fn start(
+    ram: &'static mut Arena<{ board::ARENA }>,
+    input: &'static mut Line<LINE>,
+    model: &'static mut Option<Model<'static>>,
+) -> ! {
     let Some(mut board) = Board::take() else { halt() };
     write!(board, "Kinglet {} on {}\r\n", env!("CARGO_PKG_VERSION"), board::NAME).ok();
-    if let Err(error) = load(MODEL) {
+    if let Err(error) = load(model) {
         write!(board, "the model is refused: {error}\r\n").ok();
     }
-    let Some(model) = MODEL else { halt() };
+    let Some(model) = model else { halt() };
     write!(board, "model {}; :help lists the commands\r\n", model.name()).ok();
-    Shell { board, model, ram: RAM, beam: 1 }.run(INPUT)
+    Shell { board, model, ram, beam: 1 }.run(input)
 }
 
 /// Puts the model where it takes no stack; a function of its own, so that what loading takes is given back.
@@ -49,7 +55,7 @@ fn load(model: &mut Option<Model<'static>>) -> Result<(), LoadError> {
 
 fn halt() -> ! {
     loop {
-        cortex_m::asm::wfi();
+        cpu::wait();
     }
 }
 

@@ -17,6 +17,6 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {
-        cortex_m::asm::bkpt();
+        crate::cpu::breakpoint();
     }
 }

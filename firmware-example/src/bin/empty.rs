@@ -2,11 +2,12 @@
 #![no_std]
 #![no_main]
 
-use kinglet_firmware as _; // the panic handler
+use kinglet_firmware::{cpu, entry};
 
-#[cortex_m_rt::entry]
-fn main() -> ! {
+entry!(start);
+
+fn start() -> ! {
     loop {
-        cortex_m::asm::wfi();
+        cpu::wait();
     }
 }

@@ -8,19 +8,18 @@ use core::fmt;
 use core::hint::black_box;
 
 use kinglet::{Arena, Model, Options, Session};
-use kinglet_firmware as _; // the panic handler
+use kinglet_firmware::{cpu, entry};
 
-#[cortex_m_rt::entry]
-fn main() -> ! {
-    static mut RAM: Arena<4096> = Arena::new();
+entry!(start, RAM: Arena<4096> = Arena::new());
 
+fn start(ram: &mut Arena<4096>) -> ! {
     let blob: &'static [u8] = black_box(&[]);
-    black_box(decode(blob, RAM));
+    black_box(decode(blob, ram));
     if cfg!(feature = "panic-path") {
         black_box(blob[black_box(0)]);
     }
     loop {
-        cortex_m::asm::wfi();
+        cpu::wait();
     }
 }
 

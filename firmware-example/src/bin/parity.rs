@@ -5,35 +5,34 @@
 
 use core::fmt::Write;
 
-use cortex_m_semihosting::debug;
 use kinglet::{Arena, LoadError, Model};
 use kinglet_firmware::board::{self, Board};
 use kinglet_firmware::line::{Event, Line};
-use kinglet_firmware::{model, record, stack};
+use kinglet_firmware::{entry, model, record, stack};
+use semihosting::process;
 
 /// Longest word in bytes.
 const LINE: usize = 256;
 const END_OF_TRANSMISSION: u8 = 4;
 
-#[cortex_m_rt::entry]
-fn main() -> ! {
-    static mut RAM: Arena<{ board::ARENA }> = Arena::new();
+entry!(
+    start,
+    RAM: Arena<{ board::ARENA }> = Arena::new(),
+    INPUT: Line<LINE> = Line::new(),
+    MODEL: Option<Model<'static>> = None,
+);
 
-    static mut INPUT: Line<LINE> = Line::new();
-    static mut MODEL: Option<Model<'static>> = None;
-
+fn start(ram: &mut Arena<{ board::ARENA }>, input: &mut Line<LINE>, model: &mut Option<Model<'static>>) -> ! {
     if let Some(mut board) = Board::take() {
-        match load(MODEL) {
-            Ok(()) => answer(&mut board, MODEL.as_ref(), RAM, INPUT),
+        match load(model) {
+            Ok(()) => answer(&mut board, model.as_ref(), ram, input),
             Err(error) => {
                 writeln!(board, "! {error}").ok();
             }
         }
         writeln!(board, "# stack {}", stack::high_water()).ok();
     }
-    loop {
-        debug::exit(debug::EXIT_SUCCESS);
-    }
+    process::exit(0)
 }
 
 /// Puts the model where it takes no stack; a function of its own, so that what loading takes is given back.

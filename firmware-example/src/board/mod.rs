@@ -1,14 +1,16 @@
 //! What differs from board to board, behind the same few functions of [`Board`]: `take`, `read`, `write`, `ticks`.
 
-#[cfg(board = "microbit")]
-mod microbit;
-#[cfg(board = "mps2")]
-mod mps2;
+#[cfg_attr(board = "microbit", path = "microbit.rs")]
+#[cfg_attr(any(board = "mps2", board = "an505"), path = "mps2.rs")]
+#[cfg_attr(board = "an547", path = "mps3.rs")]
+#[cfg_attr(board = "virt", path = "virt.rs")]
+mod chosen;
+#[cfg(any(board = "mps2", board = "an505", board = "an547"))]
+mod cmsdk;
 
-#[cfg(board = "microbit")]
-pub use microbit::{ARENA, Board, CORE_KHZ, TICKS_PER_MICROSECOND};
-#[cfg(board = "mps2")]
-pub use mps2::{ARENA, Board, CORE_KHZ, TICKS_PER_MICROSECOND};
+#[cfg(target_arch = "arm")]
+pub use chosen::CORE_KHZ;
+pub use chosen::{ARENA, Board, TICKS_PER_MICROSECOND};
 
 /// The board's name and core.
 pub const NAME: &str = env!("BOARD_NAME");
