@@ -21,22 +21,20 @@ esac
 need cargo
 symbol=kinglet_a_panic_path_was_linked
 
-# check CORE TARGET FLAGS
+# check MACHINE CORE TARGET FLAGS
 check() {
     for program in footprint shell parity; do
-        if ! build "$2" "$3" $program 2>"$tmp/log"; then
+        if ! build "$3" "$4" $program 2>"$tmp/log"; then
             cat "$tmp/log" >&2
-            ! grep -q "undefined symbol: $symbol" "$tmp/log" || die "$program has a panic path on $1"
-            die "cannot build $program for $2"
+            ! grep -q "undefined symbol: $symbol" "$tmp/log" || die "$program has a panic path on $1, $2"
+            die "cannot build $program for $3"
         fi
-        echo "$1: $program links, no panic path"
+        echo "$1, $2: $program links, no panic path"
     done
-    if build "$2" "$3 --features panic-path" footprint 2>"$tmp/log"; then
-        die "the proof proves nothing on $1: a program with a panic path linked"
+    if build "$3" "$4 --features panic-path" footprint 2>"$tmp/log"; then
+        die "the proof proves nothing on $1, $2: a program with a panic path linked"
     fi
-    grep -q "undefined symbol: $symbol" "$tmp/log" || { cat "$tmp/log" >&2 && die "cannot build for $2"; }
-    echo "$1: with a panic path added, footprint does not link"
+    grep -q "undefined symbol: $symbol" "$tmp/log" || { cat "$tmp/log" >&2 && die "cannot build for $3"; }
+    echo "$1, $2: with a panic path added, footprint does not link"
 }
-check m0 thumbv6m-none-eabi ""
-check m3 thumbv7m-none-eabi ""
-check m4 thumbv7em-none-eabihf ""
+each_machine check

@@ -15,10 +15,36 @@ usage() {
     exit 2
 }
 
+# each_machine FUNCTION: calls it with MACHINE CORE TARGET FLAGS for every emulated machine. Cortex-M0 code runs on
+# mps2-an385, whose RAM and flash hold anything, and on the micro:bit, whose do not.
+each_machine() {
+    while read -r machine core target flags <&3; do
+        "$1" "$machine" "$core" "$target" "$flags"
+    done 3<<'MACHINES'
+mps2-an386 m4 thumbv7em-none-eabihf
+mps2-an500 m7 thumbv7em-none-eabihf --config boards/mps2-an500.toml
+mps2-an505 m33 thumbv8m.main-none-eabihf
+mps3-an547 m55 thumbv8m.main-none-eabihf --config boards/mps3-an547.toml
+mps2-an385 m3 thumbv7m-none-eabi
+mps2-an385 m0 thumbv6m-none-eabi --no-default-features
+microbit m0 thumbv6m-none-eabi
+virt rv32 riscv32imac-unknown-none-elf
+MACHINES
+}
+
+# emulator MACHINE: the QEMU that emulates it.
+emulator() {
+    case $1 in
+    virt) echo qemu-system-riscv32 ;;
+    *) echo qemu-system-arm ;;
+    esac
+}
+
 need() {
     for tool; do
         command -v "$tool" >/dev/null || case $tool in
         qemu-system-arm) die "qemu-system-arm is missing: apt-get install --no-install-recommends qemu-system-arm" ;;
+        qemu-system-riscv32) die "qemu-system-riscv32 is missing: apt-get install --no-install-recommends qemu-system-misc" ;;
         cargo) die "cargo is missing: https://rustup.rs" ;;
         *) die "$tool is missing" ;;
         esac
@@ -27,7 +53,8 @@ need() {
 
 # build TARGET FLAGS BIN: builds a program in release mode; $built is a copy of it that later builds leave alone.
 build() {
-    built=$tmp/$3-$1$2
+    builds=$((${builds-0} + 1))
+    built=$tmp/$3-$builds
     # shellcheck disable=SC2086 # FLAGS are several words
     (cd "$here" && cargo build --quiet --release --target "$1" $2 --bin "$3" </dev/null) &&
         cp "$(target_dir)/$1/release/$3" "$built"
@@ -39,9 +66,10 @@ target_dir() {
 
 # emulate MACHINE SECONDS ELF [QEMU ARGUMENTS]: runs a program until it leaves the emulator by semihosting.
 emulate() {
-    machine=$1 seconds=$2 elf=$3
+    on=$1 seconds=$2 elf=$3
     shift 3
-    timeout "$seconds" qemu-system-arm -M "$machine" -display none -monitor none \
+    # Without a BIOS: the virt machine's would start in the program's place; the other machines have none.
+    timeout "$seconds" "$(emulator "$on")" -M "$on" -bios none -display none -monitor none \
         -semihosting-config enable=on,target=native "$@" -kernel "$elf"
 }
 
