@@ -9,11 +9,11 @@ cd "$(dirname "$0")"
 step() { printf '\n== %s\n' "$*"; }
 
 step "tools"
-if ! command -v qemu-system-arm >/dev/null; then
+if ! command -v qemu-system-arm >/dev/null || ! command -v qemu-system-riscv32 >/dev/null; then
     sudo=
     [ "$(id -u)" = 0 ] || sudo=sudo
     $sudo apt-get update -qq
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends qemu-system-arm
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends qemu-system-arm qemu-system-misc
 fi
 # rustup installs the toolchain, its components and all targets that rust-toolchain.toml names.
 rustup show active-toolchain || rustup toolchain install
@@ -37,12 +37,17 @@ done
 step "firmware"
 (
     cd firmware-example
-    cargo clippy --release -- -D warnings
-    cargo clippy --release --target thumbv6m-none-eabi -- -D warnings
+    for board in "--target thumbv7em-none-eabihf" "--target thumbv6m-none-eabi" "--target thumbv8m.main-none-eabihf" \
+        "--config boards/mps3-an547.toml" "--target riscv32imac-unknown-none-elf"; do
+        # shellcheck disable=SC2086 # two words
+        cargo clippy --release $board --features bench -- -D warnings
+    done
+    cargo clippy --release --config boards/mps3-an547.toml --features cycles -- -D warnings
     ./check-no-panic.sh
     ./size.sh
     ./stack.sh --model models/g2p.kgl
-    ./bench.sh
+    tests/cycles.sh
+    ./bench.sh --check
     tests/shell.sh
     ./parity.sh --model models/g2p.kgl --words ../tests/golden/words.txt
 )

@@ -19,7 +19,7 @@
  *         the pipes for memory and for arithmetic; gathers and scatters a cycle an element; LE is free.
  *
  * A model, then, for comparing code on one core: no flash that waits, no cache, no bus that is shared. An instruction
- * in an IT block counts in full when its condition fails, and pairs are not seen across the end of a translated block.
+ * in an IT block counts in full when its condition fails.
  *
  * QEMU ships no header for plugins on many systems; the few functions in use are declared here (API version 1).
  */
@@ -44,7 +44,6 @@ void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *, int o
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
 const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *);
-size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
 
 EXPORT int qemu_plugin_version = 1;
@@ -65,27 +64,40 @@ static struct cost plain(unsigned cycles) {
     return (struct cost){cycles, OTHER};
 }
 
-static struct cost load(enum pipe before) {
-    return (struct cost){core != M0 && before == LOAD ? 1 : 2, LOAD};
+/* Whether an instruction takes a cycle less behind the one before. */
+static int overlaps(enum pipe before, enum pipe pipe) {
+    switch (pipe) {
+    case LOAD:
+        return core != M0 && before == LOAD;
+    case VECTOR_MEMORY:
+        return before == VECTOR_ARITHMETIC;
+    case VECTOR_ARITHMETIC:
+        return before == VECTOR_MEMORY;
+    default:
+        return 0;
+    }
+}
+
+static struct cost load(void) {
+    return (struct cost){2, LOAD};
 }
 
 static struct cost store(void) {
     return plain(core == M0 ? 2 : 1);
 }
 
-static struct cost vector(enum pipe pipe, enum pipe before) {
-    int overlaps = (before == VECTOR_MEMORY || before == VECTOR_ARITHMETIC) && before != pipe;
-    return (struct cost){overlaps ? 1 : 2, pipe};
+static struct cost vector(enum pipe pipe) {
+    return (struct cost){2, pipe};
 }
 
 /* Instructions of one half-word; Arm DDI 0403, A5.2. */
-static struct cost narrow(unsigned h, enum pipe before) {
+static struct cost narrow(unsigned h) {
     if ((h & 0xF800) == 0x4800)
-        return load(before); /* literal */
+        return load(); /* literal */
     if ((h & 0xF000) == 0x5000)
-        return (h >> 9 & 7) >= 3 ? load(before) : store(); /* register offset */
+        return (h >> 9 & 7) >= 3 ? load() : store(); /* register offset */
     if (h >= 0x6000 && h < 0xA000)
-        return h & 0x0800 ? load(before) : store(); /* immediate offset */
+        return h & 0x0800 ? load() : store(); /* immediate offset */
     if ((h & 0xF600) == 0xB400) { /* PUSH, POP */
         unsigned words = __builtin_popcount(h & 0x1FF), to_pc = (h & 0x0900) == 0x0900;
         return plain(1 + words + (core == M0 && to_pc));
@@ -114,7 +126,7 @@ static struct cost floating(unsigned a, unsigned b) {
 }
 
 /* Instructions of two half-words; Arm DDI 0403, A5.3, and for Helium DDI 0553. */
-static struct cost wide(unsigned a, unsigned b, enum pipe before) {
+static struct cost wide(unsigned a, unsigned b) {
     if (core == M0)
         return plain((b & 0xD000) == 0xD000 ? 2 : 4); /* BL; the others are barriers and system registers */
     if ((a & 0xFE40) == 0xE800)
@@ -122,7 +134,7 @@ static struct cost wide(unsigned a, unsigned b, enum pipe before) {
     if ((a & 0xFE40) == 0xE840)
         return plain(a & 0x0120 ? 3 : 2); /* LDRD, STRD; exclusive, TBB, TBH */
     if ((a & 0xFE00) == 0xF800)
-        return a & 0x0010 ? load(before) : store();
+        return a & 0x0010 ? load() : store();
     if ((a & 0xFF80) == 0xFB00) { /* 32-bit products; MLA and MLS are twice as long on the Cortex-M3 */
         int accumulates = (a & 0x0070) == 0 && (b & 0xF000) != 0xF000;
         return plain(core == M3 && accumulates ? 2 : 1);
@@ -139,10 +151,10 @@ static struct cost wide(unsigned a, unsigned b, enum pipe before) {
                 return (struct cost){16u >> (b >> 7 & 3), VECTOR_MEMORY};
             if ((a & 0x1000) && (b & 0x1000))
                 return (struct cost){4, VECTOR_MEMORY}; /* addresses in a vector */
-            return vector(VECTOR_MEMORY, before);
+            return vector(VECTOR_MEMORY);
         }
         if (core == M55 && ((a & 0xEF00) == 0xEF00 || ((a & 0xEF00) == 0xEE00 && coprocessor == 7)))
-            return vector(VECTOR_ARITHMETIC, before);
+            return vector(VECTOR_ARITHMETIC);
         if (coprocessor == 5)
             return floating(a, b);
     }
@@ -154,19 +166,21 @@ static struct cost wide(unsigned a, unsigned b, enum pipe before) {
 /* A translated block: nothing but its end branches. */
 struct block {
     uint64_t start, end;
+    enum pipe first, last;
     int free_branch;
 };
 
-static uint64_t expected; /* where the program goes on when the last block did not branch */
-static int expected_free;
+/* The block that ran last: the program goes on at its end unless it branched. */
+static const struct block none, *previous = &none;
 
 static void enter(unsigned cpu, void *user) {
     const struct block *block = user;
     (void)cpu;
-    if (block->start != expected && !expected_free)
+    if (block->start != previous->end && !previous->free_branch)
         cycles += 2;
-    expected = block->end;
-    expected_free = block->free_branch;
+    else
+        cycles -= overlaps(previous->last, block->first);
+    previous = block;
 }
 
 static void begin(unsigned cpu, void *user) {
@@ -189,11 +203,18 @@ static void translate(plugin_id id, struct qemu_plugin_tb *tb) {
         abort();
     for (size_t i = 0; i < n; i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
-        size_t size = qemu_plugin_insn_size(insn);
         uint16_t half[2] = {0, 0};
-        memcpy(half, qemu_plugin_insn_data(insn), size < 4 ? size : 4);
-        struct cost cost = size == 2 ? narrow(half[0], before) : wide(half[0], half[1], before);
-        before = cost.pipe;
+        memcpy(half, qemu_plugin_insn_data(insn), 2);
+        /* Not what QEMU says its size is: there, an instruction just before a page's end has the next one appended. */
+        size_t size = half[0] >= 0xE800 ? 4 : 2;
+        memcpy(half, qemu_plugin_insn_data(insn), size);
+        struct cost cost = size == 2 ? narrow(half[0]) : wide(half[0], half[1]);
+        if (i == 0)
+            block->first = cost.pipe;
+        cost.cycles -= overlaps(before, cost.pipe);
+        if (cost.pipe != LOOP_END) /* which is not there, as far as the pipes go */
+            before = cost.pipe;
+        block->free_branch = cost.pipe == LOOP_END;
         qemu_plugin_register_vcpu_insn_exec_inline(insn, ADD_U64, &instructions, 1);
         qemu_plugin_register_vcpu_insn_exec_inline(insn, ADD_U64, &cycles, cost.cycles);
         if (size == 2 && half[0] == 0x46D2)
@@ -204,7 +225,7 @@ static void translate(plugin_id id, struct qemu_plugin_tb *tb) {
         if (i == 0)
             block->start = qemu_plugin_insn_vaddr(insn);
     }
-    block->free_branch = before == LOOP_END;
+    block->last = before;
     qemu_plugin_register_vcpu_tb_exec_cb(tb, enter, NO_REGISTERS, block);
 }
 
