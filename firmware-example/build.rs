@@ -50,6 +50,11 @@ fn board(target: &str, out: &Path) -> &'static str {
     if !targets(runs) {
         fail(&format!("{name} does not run {target}; it runs {}", runs.join(" and ")));
     }
+    // Helium shows in no cfg that a build script sees, and RUSTFLAGS from elsewhere replaces a file's: without this, code
+    // for the Cortex-M33 would run in its place unnoticed.
+    if board == "an547" && !variable("CARGO_ENCODED_RUSTFLAGS").contains("target-cpu=cortex-m55") {
+        fail("the M55 needs `-C target-cpu=cortex-m55`: --config boards/mps3-an547.toml, and RUSTFLAGS not set");
+    }
     println!("cargo::rustc-cfg=board=\"{board}\"");
     println!("cargo::rustc-env=BOARD_NAME={shown}");
     copy(&PathBuf::from(format!("boards/{board}.x")), &out.join("memory.x"));
