@@ -53,7 +53,7 @@ fn board(target: &str, out: &Path) -> &'static str {
     // Helium shows in no cfg that a build script sees, and RUSTFLAGS from elsewhere replaces a file's: without this, code
     // for the Cortex-M33 would run in its place unnoticed.
     if board == "an547" && !variable("CARGO_ENCODED_RUSTFLAGS").contains("target-cpu=cortex-m55") {
-        fail("the M55 needs `-C target-cpu=cortex-m55`: --config boards/mps3-an547.toml, and RUSTFLAGS not set");
+        fail("no `-C target-cpu=cortex-m55`: use --config boards/mps3-an547.toml, without RUSTFLAGS");
     }
     println!("cargo::rustc-cfg=board=\"{board}\"");
     println!("cargo::rustc-env=BOARD_NAME={shown}");
