@@ -1,8 +1,11 @@
 //! Configuration of a model and its training, as read from TOML and stored whole in the checkpoint.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::quant::Kind;
 
 /// Everything that a training run is told, apart from file names.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -14,6 +17,37 @@ pub struct Config {
     pub model: ModelConfig,
     /// The optimisation.
     pub train: TrainConfig,
+    /// Quantization-aware training; without it the network computes in floating point.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qat: Option<QatConfig>,
+}
+
+/// What quantization-aware training imitates.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QatConfig {
+    /// Weights of all products but those named below.
+    pub weights: Kind,
+    /// Weights of the output layer.
+    pub output: Kind,
+    /// Which token products become tables.
+    pub fold: Fold,
+    /// Training pairs that calibrate the grids of inner values.
+    pub calibration_pairs: usize,
+    /// Weights of single products, by name, such as `decoder.attention.w_k`.
+    pub products: BTreeMap<String, Kind>,
+}
+
+/// Which token products become tables, computed by the compiler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fold {
+    /// Where the table takes no more bytes than the weights and the embedding that it replaces.
+    Auto,
+    /// All.
+    Always,
+    /// None.
+    Never,
 }
 
 /// How one side of the corpus is cut into tokens.
@@ -215,6 +249,18 @@ impl Default for ModelConfig {
     }
 }
 
+impl Default for QatConfig {
+    fn default() -> Self {
+        Self {
+            weights: Kind::INT8,
+            output: Kind::INT8,
+            fold: Fold::Auto,
+            calibration_pairs: 1000,
+            products: BTreeMap::new(),
+        }
+    }
+}
+
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
@@ -275,6 +321,12 @@ impl Config {
         for (name, value, low, high) in sizes {
             if value < low || value > high {
                 return Err(Error::Config(format!("{name} must be {low} to {high}, found {value}")));
+            }
+        }
+        if let Some(qat) = &self.qat {
+            let pairs = qat.calibration_pairs;
+            if pairs == 0 {
+                return Err(Error::Config("qat.calibration_pairs must be 1 or more, found 0".into()));
             }
         }
         let t = &self.train;

@@ -212,3 +212,28 @@ fn ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on() {
     assert!(message.contains("interrupted") && message.contains("--resume"), "{message}");
     kinglet_train::checkpoint::Checkpoint::load(&out).unwrap();
 }
+
+#[test]
+fn a_run_continues_on_integers() {
+    let (dir, root) = (trained(), tempfile::tempdir().unwrap());
+    let (float, out) = (dir.join("run"), root.path().join("int4"));
+    let common = ["--init", path(&float), "--out", path(&out), "--epochs", "1", "--learning-rate", "1e-3"];
+    let said =
+        train(dir, &[&common[..], &["--qat", "int4", "--qat-group", "16", "--dropout", "0.05"]].concat());
+    assert!(said.contains("best epoch 1 of 1"), "{said}");
+    let scheme = std::fs::read_to_string(out.join("quantization.toml")).unwrap();
+    assert!(scheme.contains("\"decoder.rnn.l0\" = \"int4g16\""), "{scheme}");
+    assert!(scheme.contains("\"decoder.fc_out\" = \"int8\""), "{scheme}");
+    let config = std::fs::read_to_string(out.join("config.toml")).unwrap();
+    assert!(config.contains("[qat]") && config.contains("dropout = 0.05"), "{config}");
+    let data = dir.join("test.tsv");
+    assert!(done(&["evaluate", "--checkpoint", path(&out), "--data", path(&data)], b"").contains("wer "));
+    assert_eq!(done(&["decode", "--checkpoint", path(&out)], b"1 may 1999\n").lines().count(), 1);
+
+    for wrong in [&["--qat", "int9"][..], &["--qat", "int4", "--qat-group", "20"]] {
+        let files = ["train.tsv", "dev.tsv"].map(|name| dir.join(name));
+        let data = ["train", "--train", path(&files[0]), "--dev", path(&files[1])];
+        let (code, message) = failed(&[&data[..], &common, wrong].concat(), b"");
+        assert!(code == 2 && (message.contains("2 to 8 bits") || message.contains("16 to 256")), "{message}");
+    }
+}

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kinglet_train::Error;
 use kinglet_train::checkpoint::{Checkpoint, load_tensors, save_tensors};
-use kinglet_train::config::{Config, DecoderConfig, EncoderConfig, Metric};
+use kinglet_train::config::{Config, DecoderConfig, EncoderConfig, Metric, QatConfig};
 use kinglet_train::model::Params;
+use kinglet_train::quant::Kind;
 use kinglet_train::tasks::{self, Splits, Task};
-use kinglet_train::trainer::{End, Event, Outcome, Run, Start, train};
+use kinglet_train::trainer::{End, Event, Outcome, Run, Start, train, train_from};
 
 const FILES: [&str; 6] = [
     "config.toml",
@@ -278,4 +279,51 @@ fn a_generated_task_is_learned() {
     let outcome = run_until(&config, &data, root.path(), Start::Fresh, usize::MAX).unwrap();
     let score = outcome.best.unwrap().score;
     assert!(score >= 95.0, "{score} % of unseen dates are right");
+}
+
+#[test]
+fn training_for_integers_starts_from_a_float_run_and_resumes_to_the_same_bits() {
+    let root = tempfile::tempdir().unwrap();
+    let [float, straight, resumed] = ["float", "straight", "resumed"].map(|name| root.path().join(name));
+    run(&small(8), &float, Start::Fresh).unwrap();
+    let float = Checkpoint::load(&float).unwrap();
+    let mut config = Config { qat: Some(QatConfig::default()), ..small(3) };
+    config.qat.as_mut().unwrap().weights = "int4g16".parse().unwrap();
+    config.train.learning_rate = 1e-3;
+    let (data, stop) = (data(), AtomicBool::new(false));
+    let train = |epochs: usize, out: &Path, init: Option<Checkpoint>, start| {
+        let mut config = config.clone();
+        config.train.epochs = epochs;
+        let run = Run { config: &config, train: &data.train, dev: &data.dev, out, start };
+        train_from(&run, init, &stop, &mut |_| {})
+    };
+    train(3, &straight, Some(float.clone()), Start::Fresh).unwrap();
+    train(1, &resumed, Some(float.clone()), Start::Fresh).unwrap();
+    let calibrated = std::fs::read(resumed.join("quantization.toml")).unwrap();
+    train(3, &resumed, None, Start::Resume).unwrap();
+    assert_eq!(files(&straight), files(&resumed));
+    assert_eq!(std::fs::read(straight.join("quantization.toml")).unwrap(), calibrated);
+
+    let learned = Checkpoint::load(&straight).unwrap();
+    let scheme = learned.model.scheme.clone().unwrap();
+    assert_eq!(scheme.products["decoder.fc_out"], Kind::INT8);
+    assert_eq!(scheme.products["decoder.rnn.l0"].to_string(), "int4g16");
+    // It has learned to live with the grid: on it, better than the float network put there.
+    let mut put_there = float.model.clone();
+    put_there.scheme = Some(scheme);
+    let dev = kinglet_train::data::Dataset::whole(&data.dev, &float.source_vocab, &float.target_vocab);
+    let loss = |model| kinglet_train::trainer::mean_loss(model, &dev, 16, 1);
+    assert!(loss(&learned.model) < loss(&put_there), "{} {}", loss(&learned.model), loss(&put_there));
+
+    // A float run in the same place forgets the grid.
+    run(&small(1), &straight, Start::Overwrite).unwrap();
+    assert!(Checkpoint::load(&straight).unwrap().model.scheme.is_none());
+
+    let message = train(1, &root.path().join("x"), None, Start::Fresh).unwrap_err().to_string();
+    assert!(message.contains("--init"), "{message}");
+    config.model.decoder.hidden = 9;
+    let run =
+        Run { config: &config, train: &data.train, dev: &data.dev, out: &straight, start: Start::Overwrite };
+    let message = train_from(&run, Some(float), &stop, &mut |_| {}).unwrap_err().to_string();
+    assert!(message.contains("[model]") && message.contains("hidden: 9"), "{message}");
 }

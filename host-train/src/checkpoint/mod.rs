@@ -4,12 +4,13 @@
 //! |---|---|
 //! | `config.toml` | model and training, complete |
 //! | `vocab.source.txt`, `vocab.target.txt` | tokens in the order of ids |
+//! | `quantization.toml` | the integer grid of a network trained for it; absent otherwise |
 //! | `model.safetensors` | the best weights so far, PyTorch's names and layouts |
 //! | `optimizer.safetensors` | the current weights, Adam's moments, and the training state in its header |
 //! | `state.json` | the same training state, for people and programs |
 //! | `history.jsonl` | one line an epoch |
 //!
-//! Decoding needs the first four. Every file is written under a temporary name, synced and renamed.
+//! Decoding needs the first five. Every file is written under a temporary name, synced and renamed.
 //! An epoch is committed by the renaming of `optimizer.safetensors`, which holds all that training needs: what is
 //! written after it (`model.safetensors` when the epoch is the best, `state.json`) follows from it and is written
 //! again on resuming, what is written before it (`history.jsonl`) is cut back on resuming. So a kill at any
@@ -28,6 +29,7 @@ pub use tensors::{checksum, load as load_tensors, save as save_tensors};
 use crate::config::{Config, Tokens};
 use crate::error::{Error, Result};
 use crate::model::Seq2Seq;
+use crate::quant::Scheme;
 use crate::vocab::Vocab;
 
 /// A model with what it takes to use it on text.
@@ -39,7 +41,7 @@ pub struct Checkpoint {
     pub source_vocab: Vocab,
     /// Tokens of the target side.
     pub target_vocab: Vocab,
-    /// The best weights of the run.
+    /// The best weights of the run; it computes on the chip's grid when it was trained for that.
     pub model: Seq2Seq,
 }
 
@@ -57,8 +59,9 @@ impl Checkpoint {
             return Err(Error::Checkpoint { path, reason });
         }
         let (params, _) = load_tensors(&path)?;
-        let model = Seq2Seq::from_params(&config.model, source_vocab.len(), target_vocab.len(), params)
+        let mut model = Seq2Seq::from_params(&config.model, source_vocab.len(), target_vocab.len(), params)
             .map_err(|e| misfit(&path, &e))?;
+        model.scheme = Scheme::load(dir, &config.model)?;
         Ok(Self { config, source_vocab, target_vocab, model })
     }
 }

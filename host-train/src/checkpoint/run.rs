@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::model::{Params, Seq2Seq};
 use crate::nn::params::Tensor;
 use crate::optim::Adam;
+use crate::quant::{self, Scheme};
 use crate::schedule::Plateau;
 use crate::vocab::Vocab;
 
@@ -103,7 +104,8 @@ impl RunDir {
     /// # Errors
     /// [`Error::Io`].
     pub fn clear(&self) -> Result<()> {
-        for name in ["optimizer.safetensors", "state.json", "model.safetensors", "history.jsonl"] {
+        for name in ["optimizer.safetensors", "state.json", "model.safetensors", "history.jsonl", quant::FILE]
+        {
             let path = self.path(name);
             match std::fs::remove_file(&path) {
                 Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
@@ -127,11 +129,20 @@ impl RunDir {
         })
     }
 
-    /// Writes configuration and vocabularies.
+    /// Writes configuration, vocabularies and, if there is one, the scheme.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write_setup(&self, config: &Config, source: &Vocab, target: &Vocab) -> Result<()> {
+    pub fn write_setup(
+        &self,
+        config: &Config,
+        source: &Vocab,
+        target: &Vocab,
+        scheme: Option<&Scheme>,
+    ) -> Result<()> {
+        if let Some(scheme) = scheme {
+            scheme.save(&self.dir)?;
+        }
         write_atomically(&self.path("vocab.source.txt"), source.to_file_text().as_bytes())?;
         write_atomically(&self.path("vocab.target.txt"), target.to_file_text().as_bytes())?;
         write_atomically(&self.path("config.toml"), config.to_toml().as_bytes())
@@ -178,8 +189,9 @@ impl RunDir {
             .map_err(|e| fail(format!("expected a training state in its header, found {text:?}: {e}")))?;
 
         let sizes = (source_vocab.len(), target_vocab.len());
-        let model = Seq2Seq::from_params(&config.model, sizes.0, sizes.1, part(&tensors, WEIGHTS)?)
+        let mut model = Seq2Seq::from_params(&config.model, sizes.0, sizes.1, part(&tensors, WEIGHTS)?)
             .map_err(|e| misfit(&path, &e))?;
+        model.scheme = Scheme::load(&self.dir, &config.model)?;
         let mut adam = Adam::new(&model.params, state.learning_rate);
         let moments = |prefix: &str| -> Result<Params> { like(&model.params, &part(&tensors, prefix)?) };
         adam.restore(

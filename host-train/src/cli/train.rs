@@ -7,18 +7,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 
+use crate::checkpoint::Checkpoint;
 use crate::cli::progress::Progress;
 use crate::cli::{INTERRUPTED, Usage};
-use crate::config::Config;
+use crate::config::{Config, QatConfig};
 use crate::data::corpus;
 use crate::error::{Error, Result};
+use crate::quant::Kind;
 use crate::trainer::{self, End, Outcome, Run, Start};
 
 /// Train a model and keep its checkpoint, epoch by epoch
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Model and training, TOML [default with --resume: the run's own]
-    #[arg(long, value_name = "FILE", required_unless_present = "resume")]
+    /// Model and training, TOML [default with --resume: the run's own; with --init: the other run's, at a tenth of its
+    /// learning rate and for 8 epochs]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["resume", "init"])]
     config: Option<PathBuf>,
     /// Training pairs, a line each: `source<TAB>target`
     #[arg(long, value_name = "FILE")]
@@ -29,6 +32,16 @@ pub struct Args {
     /// The checkpoint directory
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Begin with the weights and tokens of another run's best epoch
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    init: Option<PathBuf>,
+    /// Quantization-aware training: compute on the chip's integers, with weights of 8 bits or, but for the output layer, of 4
+    /// (2 to 7: for experiments)
+    #[arg(long, value_name = "int8|int4", requires = "init")]
+    qat: Option<Kind>,
+    /// Columns that share a scale of int4 weights, 16 to 256; 0 for whole rows
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    qat_group: u16,
     /// Continue the run in the directory after its last finished epoch
     #[arg(long, conflicts_with = "force")]
     resume: bool,
@@ -41,6 +54,12 @@ pub struct Args {
     /// Threads, instead of the configuration's; any number gives the same bits
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Adam's step size at the start, instead of the configuration's
+    #[arg(long, value_name = "X")]
+    learning_rate: Option<f32>,
+    /// Dropout, instead of the configuration's
+    #[arg(long, value_name = "P")]
+    dropout: Option<f32>,
     /// Passes over the training pairs at most, instead of the configuration's
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
@@ -58,6 +77,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     config.train.seed = args.seed.unwrap_or(config.train.seed);
     config.train.threads = args.threads.unwrap_or(config.train.threads);
     config.train.epochs = args.epochs.unwrap_or(config.train.epochs);
+    config.train.learning_rate = args.learning_rate.unwrap_or(config.train.learning_rate);
+    config.model.dropout = args.dropout.unwrap_or(config.model.dropout);
+    if let Some(kind) = args.qat {
+        let grouped = |bits, group| Kind::new(bits, group).map_err(Usage);
+        let weights = if kind.bits() == 4 && kind.group() == 0 { grouped(4, args.qat_group)? } else { kind };
+        config.qat = Some(QatConfig { weights, ..config.qat.unwrap_or_default() });
+    }
+    let init = args.init.as_deref().map(Checkpoint::load).transpose()?;
     let train = corpus::read(&args.train)?;
     let dev = corpus::read(&args.dev)?;
     let start = match (args.resume, args.force) {
@@ -66,7 +93,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         _ => Start::Fresh,
     };
     let run = Run { config: &config, train: &train, dev: &dev, out: &args.out, start };
-    let outcome = train_with_progress(&run)?;
+    let outcome = train_from_with_progress(&run, init)?;
     tell(args, &config, &outcome);
     Ok(if outcome.end == End::Interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
 }
@@ -77,6 +104,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// As [`trainer::train`].
 pub fn train_with_progress(run: &Run<'_>) -> Result<Outcome> {
+    train_from_with_progress(run, None)
+}
+
+fn train_from_with_progress(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Outcome> {
     static STOP: AtomicBool = AtomicBool::new(false);
     static HANDLER: Once = Once::new();
     HANDLER.call_once(|| {
@@ -88,15 +119,16 @@ pub fn train_with_progress(run: &Run<'_>) -> Result<Outcome> {
         });
     });
     let mut progress = Progress::new(run.config.train.metric);
-    let outcome = trainer::train(run, &STOP, &mut |event| progress.observe(event));
+    let outcome = trainer::train_from(run, init, &STOP, &mut |event| progress.observe(event));
     progress.finish();
     outcome
 }
 
 fn read_config(args: &Args) -> anyhow::Result<Config> {
-    let path = match &args.config {
-        Some(path) => path.clone(),
-        None => {
+    let path = match (&args.config, &args.init) {
+        (Some(path), _) => path.clone(),
+        (None, Some(init)) => init.join("config.toml"),
+        (None, None) => {
             let path = args.out.join("config.toml");
             if !path.exists() {
                 let out = args.out.display();
@@ -110,7 +142,12 @@ fn read_config(args: &Args) -> anyhow::Result<Config> {
         path: path.clone(),
         source,
     })?;
-    Config::from_toml(&text).with_context(|| path.display().to_string())
+    let mut config = Config::from_toml(&text).with_context(|| path.display().to_string())?;
+    if args.config.is_none() && args.init.is_some() {
+        config.train.learning_rate *= 0.1;
+        config.train.epochs = 8;
+    }
+    Ok(config)
 }
 
 fn tell(args: &Args, config: &Config, outcome: &Outcome) {

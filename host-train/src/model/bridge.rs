@@ -1,10 +1,13 @@
 //! The bridge: the decoder's first states from the encoder's final ones.
 
+use kinglet::fixed::shift_round;
+
 use crate::config::{self, ModelConfig};
 use crate::nn::linear::Linear;
 use crate::nn::math::tanh;
 use crate::nn::params::{Gradients, Layout, Params};
-use crate::nn::rnn::State;
+use crate::nn::rnn::{Layer, State};
+use crate::quant::{Builder, Functions, GATE, Weights, Width};
 
 /// How states are handed over.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,9 +45,22 @@ impl Bridge {
         }
     }
 
-    /// Fills the decoder's `states` (one a layer) from the encoder's (one a layer and direction), whose rows
-    /// are in the same order.
-    pub(super) fn forward(&self, params: &Params, encoder: Vec<State>, states: &mut [State]) -> BridgeTrace {
+    /// Adds its product, if it has one, to a grid.
+    pub(super) fn quantize(&self, builder: &mut Builder<'_>) {
+        if let Self::Linear { fc, .. } = self {
+            fc.quantize(builder, "encoder.fc", (GATE, Width::I16), None);
+        }
+    }
+
+    /// Fills the decoder's `states` (one for each of its `layers`) from the encoder's (one a layer and direction), whose
+    /// rows are in the same order.
+    pub(super) fn forward(
+        &self,
+        weights: Weights<'_>,
+        encoder: Vec<State>,
+        layers: &[Layer],
+        states: &mut [State],
+    ) -> BridgeTrace {
         let Self::Linear { fc, directions, hidden } = self else {
             states.iter_mut().zip(encoder).for_each(|(to, from)| *to = from);
             return BridgeTrace::default();
@@ -52,8 +68,24 @@ impl Bridge {
         let top = &encoder[encoder.len() - directions..];
         let part = fc.inputs() / directions;
         let input = join(top.iter().map(|s| &s.h[..]).collect(), part);
-        let mut output = fc.forward(params, &input);
-        output.iter_mut().for_each(|x| *x = tanh(*x));
+        let output = match weights.grid() {
+            None => {
+                let mut output = fc.forward(weights, &input);
+                output.iter_mut().for_each(|x| *x = tanh(*x));
+                output
+            }
+            Some(_) => {
+                // A cell state has fewer fraction bits than the Q0.15 of the others.
+                let cells = layers.iter().filter_map(|layer| layer.cell_bits(weights));
+                let bits: Vec<u32> = layers.iter().map(|_| 15).chain(cells).collect();
+                let functions = Functions::get();
+                let value = |(at, x): (usize, i16)| {
+                    let bits = bits[at % fc.outputs() / hidden];
+                    shift_round(functions.tanh(x), 15 - bits) as f32 / (1u32 << bits) as f32
+                };
+                fc.integers(weights, &input, None).into_iter().enumerate().map(value).collect()
+            }
+        };
         for (k, piece) in pieces(states).into_iter().enumerate() {
             for (to, row) in piece.chunks_exact_mut(*hidden).zip(output.chunks_exact(fc.outputs())) {
                 to.copy_from_slice(&row[k * hidden..(k + 1) * hidden]);
@@ -126,7 +158,7 @@ mod tests {
         params.get_mut("encoder.fc.bias").unwrap().data.copy_from_slice(&[0.1, 0.2, 0.3, 0.4]);
         let encoder = vec![State::zeros(config::Cell::Gru, 2, 1); 2];
         let mut states = vec![State::zeros(config::Cell::Lstm, 2, 1); 2];
-        bridge.forward(&params, encoder, &mut states);
+        bridge.forward((&params).into(), encoder, &[], &mut states);
         for (value, x) in [(&states[0].h, 0.1), (&states[1].h, 0.2), (&states[0].c, 0.3), (&states[1].c, 0.4)]
         {
             assert!(value.iter().all(|v| (v - tanh(x)).abs() < 1e-7), "{states:?}");

@@ -9,6 +9,7 @@ use crate::nn::matrix::add;
 use crate::nn::params::{Gradients, Layout, Params};
 use crate::nn::rnn::{State, Trace};
 use crate::nn::stack::{Stack, StackTrace};
+use crate::quant::{Builder, OUTPUT, Weights, Width};
 
 /// The decoder's layers.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,17 +54,29 @@ impl Decoder {
         Self { embedding, stack, attention, output }
     }
 
+    /// Adds its products to a grid.
+    pub(super) fn quantize(&self, builder: &mut Builder<'_>) {
+        self.stack.quantize(builder, "decoder.rnn", self.embedding.source(0));
+        let token = self.attention.as_ref().map(|attention| {
+            attention.quantize(builder, "decoder.attention");
+            self.embedding.source(self.output.inputs() - self.embedding.width())
+        });
+        let unit = builder.unit("decoder.logits");
+        self.output.quantize(builder, OUTPUT, (unit, Width::I16), token);
+    }
+
     /// Reads `targets` behind their start marks; `states`, one a layer, go from first to final.
     pub(super) fn forward(
         &self,
-        params: &Params,
+        weights: Weights<'_>,
         targets: &Sentences,
         memory: Option<&Memory>,
         states: &mut [State],
         masks: Masks<'_>,
     ) -> DecoderTrace {
         let inputs = targets.shifted();
-        let mut x = self.embedding.forward(params, &inputs.ids);
+        let mut x = self.embedding.forward(weights, &inputs.ids);
+        let ids = masks.unmasked(&inputs.ids);
         masks.apply(Site::TargetEmbedding, &inputs, &mut x);
         let mut contexts = Vec::new();
         let mut trace = AttentionTrace::default();
@@ -72,19 +85,19 @@ impl Decoder {
             (Some(attention), Some(memory)) => {
                 contexts = vec![0.0; inputs.seq.rows() * attention.memory_width()];
                 let places = (&mut contexts[..], &mut trace);
-                let stack = self.attend(params, attention, memory, &inputs, x, states, places, masks);
+                let stack = self.attend(weights, attention, memory, &inputs, x, states, places, masks);
                 features = self.join_features(&stack.output, &contexts, &stack.inputs[0]);
                 stack
             }
             _ => {
                 let between = |k: usize, rows: &mut [f32]| masks.apply(Site::DecoderLayer(k), &inputs, rows);
-                let stack = self.stack.forward(params, &inputs.seq, x, states, &between);
+                let stack = self.stack.forward_tokens(weights, &inputs.seq, (x, ids), states, &between);
                 features = stack.output.clone();
                 stack
             }
         };
         masks.apply(Site::Output, &inputs, &mut features);
-        let logits = self.output.forward(params, &features);
+        let logits = self.output.forward_tokens(weights, &features, ids);
         DecoderTrace { inputs, stack, contexts, attention: trace, features, logits }
     }
 
@@ -93,7 +106,7 @@ impl Decoder {
     #[allow(clippy::too_many_arguments)]
     fn attend(
         &self,
-        params: &Params,
+        weights: Weights<'_>,
         attention: &Additive,
         memory: &Memory,
         inputs: &Sentences,
@@ -105,8 +118,9 @@ impl Decoder {
         let (seq, layers) = (&inputs.seq, self.stack.layers());
         let (hidden, width, top) = (self.stack.hidden(), attention.memory_width(), layers.len() - 1);
         let embed = self.embedding.width();
-        let mut traces: Vec<Trace> = layers.iter().map(|l| l.begin(params, seq.rows())).collect();
-        layers[0].add_input_product(params, &mut traces[0], 0, &x, 0..embed);
+        let mut traces: Vec<Trace> = layers.iter().map(|l| l.begin(weights, seq.rows())).collect();
+        let ids = masks.unmasked(&inputs.ids);
+        layers[0].add_token_product(weights, &mut traces[0], 0, &x, ids, 0..embed);
         let mut read: Vec<Vec<f32>> = vec![x];
         read.resize(layers.len(), vec![0.0; seq.rows() * hidden]);
         let mut output = vec![0.0; seq.rows() * hidden];
@@ -115,15 +129,15 @@ impl Decoder {
             let (first, n) = (seq.offset(t), seq.batch(t));
             let context = &mut contexts[first * width..(first + n) * width];
             let query = &states[top].h[..n * hidden];
-            attention.step(params, memory, &sentences[..n], query, context, attention_trace);
-            layers[0].add_input_product(params, &mut traces[0], first, context, embed..embed + width);
-            layers[0].step(params, &mut traces[0], first, n, &mut states[0]);
+            attention.step(weights, memory, &sentences[..n], query, context, attention_trace);
+            layers[0].add_input_product(weights, &mut traces[0], first, context, embed..embed + width);
+            layers[0].step(weights, &mut traces[0], first, n, &mut states[0]);
             for k in 1..layers.len() {
                 let x = &mut read[k][first * hidden..(first + n) * hidden];
                 x.copy_from_slice(&states[k - 1].h[..n * hidden]);
                 masks.apply_step(Site::DecoderLayer(k - 1), inputs, t, x);
-                layers[k].add_input_product(params, &mut traces[k], first, x, 0..hidden);
-                layers[k].step(params, &mut traces[k], first, n, &mut states[k]);
+                layers[k].add_input_product(weights, &mut traces[k], first, x, 0..hidden);
+                layers[k].step(weights, &mut traces[k], first, n, &mut states[k]);
             }
             output[first * hidden..(first + n) * hidden].copy_from_slice(&states[top].h[..n * hidden]);
         }

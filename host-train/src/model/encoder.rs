@@ -6,6 +6,7 @@ use crate::nn::embedding::Embedding;
 use crate::nn::params::{Gradients, Layout, Params};
 use crate::nn::rnn::State;
 use crate::nn::stack::{Stack, StackTrace};
+use crate::quant::{Builder, Weights};
 
 /// The encoder's layers.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,12 +38,19 @@ impl Encoder {
         self.embedding.vocab()
     }
 
-    pub(super) fn forward(&self, params: &Params, sources: Sentences, masks: Masks<'_>) -> EncoderTrace {
-        let mut x = self.embedding.forward(params, &sources.ids);
+    /// Adds its products to a grid.
+    pub(super) fn quantize(&self, builder: &mut Builder<'_>) {
+        let token = self.embedding.source(0);
+        self.stack.quantize(builder, "encoder.rnn", token);
+    }
+
+    pub(super) fn forward(&self, weights: Weights<'_>, sources: Sentences, masks: Masks<'_>) -> EncoderTrace {
+        let mut x = self.embedding.forward(weights, &sources.ids);
         masks.apply(Site::SourceEmbedding, &sources, &mut x);
         let mut states = self.stack.zero_states(sources.seq.sentences());
         let between = |k: usize, rows: &mut [f32]| masks.apply(Site::EncoderLayer(k), &sources, rows);
-        let stack = self.stack.forward(params, &sources.seq, x, &mut states, &between);
+        let x = (x, masks.unmasked(&sources.ids));
+        let stack = self.stack.forward_tokens(weights, &sources.seq, x, &mut states, &between);
         EncoderTrace { sources, states, stack }
     }
 

@@ -4,12 +4,14 @@ use crate::model::sentences::{Masks, Sentences};
 use crate::model::{SOS, Seq2Seq, UNK};
 use crate::nn::attention::{AttentionTrace, Memory};
 use crate::nn::rnn::State;
+use crate::quant::{Grid, Weights};
 
 /// Encoded sources, and rows of decoder states that read tokens one at a time. At first every source has
 /// one row, in the order of the sources, that is about to read the start mark.
 #[derive(Debug, Clone)]
 pub struct Decoding<'a> {
     model: &'a Seq2Seq,
+    grid: Option<Grid>,
     memory: Option<Memory>,
     /// Source of each row.
     sentences: Vec<usize>,
@@ -40,9 +42,11 @@ impl<'a> Decoding<'a> {
         let packed = Sentences::new(sources, &names, network.encoder.vocab());
         let mut places = vec![0; sources.len()];
         packed.order.iter().enumerate().for_each(|(place, &i)| places[i] = place);
-        let encoded = network.encoder.forward(&model.params, packed, Masks(None));
-        let (states, memory, _) = network.hand_over(&model.params, &encoded, &places);
-        Self { model, memory, sentences: names, states }
+        let grid = model.grid();
+        let weights = Weights::new(&model.params, grid.as_ref());
+        let encoded = network.encoder.forward(weights, packed, Masks(None));
+        let (states, memory, _) = network.hand_over(weights, &encoded, &places);
+        Self { model, grid, memory, sentences: names, states }
     }
 
     /// Number of rows.
@@ -61,14 +65,15 @@ impl<'a> Decoding<'a> {
     /// When there are not as many tokens as rows.
     pub fn step(&mut self, tokens: &[u32]) -> Stepped {
         assert_eq!(tokens.len(), self.rows(), "one token a row");
-        let (params, decoder) = (&self.model.params, &self.model.network.decoder);
+        let weights = Weights::new(&self.model.params, self.grid.as_ref());
+        let decoder = &self.model.network.decoder;
         let (rows, embed, hidden) = (tokens.len(), decoder.embedding.width(), decoder.stack.hidden());
         let known = |&id: &u32| if (id as usize) < decoder.embedding.vocab() { id } else { UNK };
         let ids: Vec<u32> = tokens.iter().map(known).collect();
-        let embedding = decoder.embedding.forward(params, &ids);
+        let embedding = decoder.embedding.forward(weights, &ids);
         let layers = decoder.stack.layers();
-        let mut trace = layers[0].begin(params, rows);
-        layers[0].add_input_product(params, &mut trace, 0, &embedding, 0..embed);
+        let mut trace = layers[0].begin(weights, rows);
+        layers[0].add_token_product(weights, &mut trace, 0, &embedding, Some(&ids), 0..embed);
 
         let mut contexts = Vec::new();
         let mut attended = None;
@@ -77,22 +82,23 @@ impl<'a> Decoding<'a> {
             let mut trace_of_weights = AttentionTrace::default();
             contexts = vec![0.0; rows * width];
             let query = &self.states[layers.len() - 1].h;
-            attention.step(params, memory, &self.sentences, query, &mut contexts, &mut trace_of_weights);
-            layers[0].add_input_product(params, &mut trace, 0, &contexts, embed..embed + width);
+            attention.step(weights, memory, &self.sentences, query, &mut contexts, &mut trace_of_weights);
+            layers[0].add_input_product(weights, &mut trace, 0, &contexts, embed..embed + width);
             attended = Some(trace_of_weights);
         }
-        layers[0].step(params, &mut trace, 0, rows, &mut self.states[0]);
+        layers[0].step(weights, &mut trace, 0, rows, &mut self.states[0]);
         for k in 1..layers.len() {
             let (below, above) = self.states.split_at_mut(k);
-            let mut trace = layers[k].begin(params, rows);
-            layers[k].add_input_product(params, &mut trace, 0, &below[k - 1].h, 0..hidden);
-            layers[k].step(params, &mut trace, 0, rows, &mut above[0]);
+            let mut trace = layers[k].begin(weights, rows);
+            layers[k].add_input_product(weights, &mut trace, 0, &below[k - 1].h, 0..hidden);
+            layers[k].step(weights, &mut trace, 0, rows, &mut above[0]);
         }
         let output = &self.states[layers.len() - 1].h;
         let logits = if attended.is_some() {
-            decoder.output.forward(params, &decoder.join_features(output, &contexts, &embedding))
+            let features = decoder.join_features(output, &contexts, &embedding);
+            decoder.output.forward_tokens(weights, &features, Some(&ids))
         } else {
-            decoder.output.forward(params, output)
+            decoder.output.forward(weights, output)
         };
         Stepped { logits, attention: attended }
     }

@@ -23,6 +23,7 @@ pub use step::{LossSum, StepOptions};
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::nn::params::Layout;
+use crate::quant::{Grid, Scheme};
 use network::Network;
 
 /// Id that fills a batch where a rectangle is needed; never a token of a sentence.
@@ -57,6 +58,8 @@ pub struct Seq2Seq {
     pub config: ModelConfig,
     /// What it has learned.
     pub params: Params,
+    /// The grid that it computes on, if it does not in floating point.
+    pub scheme: Option<Scheme>,
     network: Network,
     vocabularies: (usize, usize),
 }
@@ -73,7 +76,7 @@ impl Seq2Seq {
         let mut layout = Layout::default();
         let network = Network::declare(&mut layout, config, source_vocab, target_vocab);
         let vocabularies = (source_vocab, target_vocab);
-        Self { config: config.clone(), params: layout.init(seed), network, vocabularies }
+        Self { config: config.clone(), params: layout.init(seed), scheme: None, network, vocabularies }
     }
 
     /// A network with given parameters, in any order.
@@ -97,7 +100,21 @@ impl Seq2Seq {
         let mut layout = Layout::default();
         let network = Network::declare(&mut layout, config, source_vocab, target_vocab);
         let params = layout.arrange(params)?;
-        Ok(Self { config: config.clone(), params, network, vocabularies: (source_vocab, target_vocab) })
+        let vocabularies = (source_vocab, target_vocab);
+        Ok(Self { config: config.clone(), params, scheme: None, network, vocabularies })
+    }
+
+    /// The integers of the present parameters, as the chip has them; `None` without a scheme.
+    ///
+    /// # Panics
+    /// When the scheme is not one for this network.
+    pub fn grid(&self) -> Option<Grid> {
+        self.grid_within(127.0)
+    }
+
+    /// [`Seq2Seq::grid`] with another limit of what enters a product.
+    fn grid_within(&self, limit: f32) -> Option<Grid> {
+        self.scheme.as_ref().map(|scheme| self.network.grid(&self.params, scheme, limit))
     }
 
     /// Number of source ids.

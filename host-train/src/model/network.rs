@@ -9,6 +9,7 @@ use crate::nn::attention::Memory;
 use crate::nn::matrix::add;
 use crate::nn::params::{Gradients, Layout, Params};
 use crate::nn::rnn::State;
+use crate::quant::{Builder, Grid, Scheme, Weights};
 
 /// The layers of a model: sizes and places of parameters, no numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,18 +44,27 @@ impl Network {
         Self { encoder, bridge, decoder }
     }
 
+    /// The integers of the parameters; inputs of products are at most `limit`.
+    pub(super) fn grid(&self, params: &Params, scheme: &Scheme, limit: f32) -> Grid {
+        let mut builder = Builder::new(params, scheme, limit);
+        self.encoder.quantize(&mut builder);
+        self.bridge.quantize(&mut builder);
+        self.decoder.quantize(&mut builder);
+        builder.finish()
+    }
+
     /// Hands the encoded sentences over in another order: the decoder's first states, and what it attends
     /// to. Row `i` of the decoder is row `places[i]` of the encoder.
     pub(super) fn hand_over(
         &self,
-        params: &Params,
+        weights: Weights<'_>,
         encoded: &EncoderTrace,
         places: &[usize],
     ) -> (Vec<State>, Option<Memory>, BridgeTrace) {
         let mut states = self.decoder.stack.zero_states(places.len());
         let hidden = self.encoder.stack.hidden();
         let finals = encoded.states.iter().map(|s| s.gather(places, hidden)).collect();
-        let bridge = self.bridge.forward(params, finals, &mut states);
+        let bridge = self.bridge.forward(weights, finals, self.decoder.stack.layers(), &mut states);
         let memory = self.decoder.attention.as_ref().map(|attention| {
             let (seq, width) = (&encoded.sources.seq, self.encoder.stack.outputs());
             let lengths: Vec<usize> = places.iter().map(|&p| seq.lengths()[p]).collect();
@@ -64,7 +74,7 @@ impl Network {
                     values.extend_from_slice(&encoded.stack.output[seq.row(t, place) * width..][..width]);
                 }
             }
-            attention.memory(params, lengths, values)
+            attention.memory(weights, lengths, values)
         });
         (states, memory, bridge)
     }
@@ -73,7 +83,7 @@ impl Network {
     /// whole batch.
     pub(super) fn forward(
         &self,
-        params: &Params,
+        weights: Weights<'_>,
         sources: &[&[u32]],
         targets: &[&[u32]],
         names: &[usize],
@@ -85,9 +95,9 @@ impl Network {
         sources.order.iter().enumerate().for_each(|(place, &i)| place_of[i] = place);
         let places: Vec<usize> = targets.order.iter().map(|&i| place_of[i]).collect();
 
-        let encoder = self.encoder.forward(params, sources, masks);
-        let (mut states, memory, bridge) = self.hand_over(params, &encoder, &places);
-        let decoder = self.decoder.forward(params, &targets, memory.as_ref(), &mut states, masks);
+        let encoder = self.encoder.forward(weights, sources, masks);
+        let (mut states, memory, bridge) = self.hand_over(weights, &encoder, &places);
+        let decoder = self.decoder.forward(weights, &targets, memory.as_ref(), &mut states, masks);
         Pass { encoder, bridge, decoder, targets, memory, places }
     }
 

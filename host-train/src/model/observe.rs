@@ -4,6 +4,7 @@ use crate::config::Cell;
 use crate::model::Seq2Seq;
 use crate::model::sentences::Masks;
 use crate::nn::rnn::Trace;
+use crate::quant::Weights;
 
 impl Seq2Seq {
     /// Runs one teacher-forced pair (`target` ends with [`crate::model::EOS`]) and shows `tap` what appears
@@ -19,8 +20,13 @@ impl Seq2Seq {
     /// | `decoder.attention.score` | a score for each source token, before the softmax, of each step |
     /// | `decoder.attention.context` | the context of each step |
     /// | `decoder.logits` | of each step |
+    ///
+    /// With a scheme they are what the chip computes, times what a unit of it is worth; but keys are on the Q3.12 grid of
+    /// the sum that they enter.
     pub fn observe(&self, source: &[u32], target: &[u32], tap: &mut dyn FnMut(&str, &[f32])) {
-        let pass = self.network.forward(&self.params, &[source], &[target], &[0], Masks(None));
+        let grid = self.grid();
+        let weights = Weights::new(&self.params, grid.as_ref());
+        let pass = self.network.forward(weights, &[source], &[target], &[0], Masks(None));
         let stack = &self.network.encoder.stack;
         let directions = stack.directions();
         for (i, (layer, trace)) in stack.layers().iter().zip(&pass.encoder.stack.traces).enumerate() {

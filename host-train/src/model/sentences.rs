@@ -66,6 +66,11 @@ pub(super) enum Site {
 pub(super) struct Masks<'a>(pub(super) Option<&'a Dropout>);
 
 impl Masks<'_> {
+    /// The ids, if nothing will be dropped from their embeddings.
+    pub(super) fn unmasked<'i>(&self, ids: &'i [u32]) -> Option<&'i [u32]> {
+        self.0.is_none().then_some(ids)
+    }
+
     /// Applies the masks of `site` to all packed rows.
     pub(super) fn apply(&self, site: Site, sentences: &Sentences, rows: &mut [f32]) {
         for t in 0..sentences.seq.steps() {

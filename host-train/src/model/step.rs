@@ -5,7 +5,8 @@ use crate::model::sentences::Masks;
 use crate::model::{Batch, Seq2Seq};
 use crate::nn::dropout::Dropout;
 use crate::nn::loss::{CrossEntropy, cross_entropy, cross_entropy_backward};
-use crate::nn::params::{Gradients, Params};
+use crate::nn::params::Gradients;
+use crate::quant::Weights;
 
 /// Parts that a batch is split into. It is no function of the number of threads, so that the gradients,
 /// added part after part, have the same bits for any.
@@ -66,9 +67,13 @@ impl Seq2Seq {
             _ => None,
         };
         let masks = Masks(dropout.as_ref());
+        // Dropout raises what it leaves: rounding to the grid comes after it and must not cut that off.
+        let keep = dropout.map_or(1.0, |_| 1.0 - self.config.dropout);
+        let grid = self.grid_within((127.0 / keep).ceil());
+        let weights = Weights::new(&self.params, grid.as_ref());
         let smoothing = options.label_smoothing;
         let work = |shard: &Shard<'_>, grads: &mut Gradients| {
-            gradients(&self.network, &self.params, shard, grads, masks, smoothing, scale)
+            gradients(&self.network, weights, shard, grads, masks, smoothing, scale)
         };
         grads.fill_zero();
         let shards = split(batch);
@@ -77,6 +82,9 @@ impl Seq2Seq {
             shards.iter().zip(std::iter::once(&mut *grads).chain(&mut others)).collect();
         let losses = in_parallel(&mut jobs, options.threads, |(shard, grads)| work(shard, grads));
         others.iter().for_each(|other| grads.add(other));
+        if let Some(grid) = &grid {
+            grid.clip_gradients(grads);
+        }
         sum(&losses, tokens)
     }
 
@@ -85,10 +93,12 @@ impl Seq2Seq {
     /// # Panics
     /// When the batch has not as many targets as sources.
     pub fn loss(&self, batch: &Batch, threads: usize) -> LossSum {
+        let grid = self.grid();
+        let weights = Weights::new(&self.params, grid.as_ref());
         let mut shards = split(batch);
         let losses = in_parallel(&mut shards, threads, |shard| {
             let pass =
-                self.network.forward(&self.params, &shard.sources, &shard.targets, &shard.names, Masks(None));
+                self.network.forward(weights, &shard.sources, &shard.targets, &shard.names, Masks(None));
             cross_entropy(&pass.decoder.logits, &pass.targets.ids, self.target_vocab(), 0.0)
         });
         sum(&losses, batch.targets.iter().map(Vec::len).sum())
@@ -97,18 +107,18 @@ impl Seq2Seq {
 
 fn gradients(
     network: &Network,
-    params: &Params,
+    weights: Weights<'_>,
     shard: &Shard<'_>,
     grads: &mut Gradients,
     masks: Masks<'_>,
     smoothing: f32,
     scale: f32,
 ) -> CrossEntropy {
-    let mut pass = network.forward(params, &shard.sources, &shard.targets, &shard.names, masks);
+    let mut pass = network.forward(weights, &shard.sources, &shard.targets, &shard.names, masks);
     let vocab = network.decoder.embedding.vocab();
     let logits = &mut pass.decoder.logits;
     let total = cross_entropy_backward(logits, &pass.targets.ids, vocab, smoothing, scale);
-    network.backward(params, grads, pass, masks);
+    network.backward(weights.real(), grads, pass, masks);
     total
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn configs() -> Vec<ModelConfig> {
     configs
 }
 
-fn batch(pairs: usize, seed: u64) -> Batch {
+pub(crate) fn batch(pairs: usize, seed: u64) -> Batch {
     let mut random = Random::new(seed);
     let mut sentence = |vocab: u64| {
         let length = random.below(4);
@@ -46,7 +46,7 @@ fn batch(pairs: usize, seed: u64) -> Batch {
     Batch { sources, targets: (0..pairs).map(|_| sentence(6)).collect() }
 }
 
-fn model(config: &ModelConfig) -> Seq2Seq {
+pub(crate) fn model(config: &ModelConfig) -> Seq2Seq {
     let mut model = Seq2Seq::new(config, 7, 6, 3);
     // Larger than initial weights: gradients of every part should be far from zero.
     model.params.iter_mut().for_each(|t| t.data.iter_mut().for_each(|v| *v *= 2.0));
@@ -67,7 +67,7 @@ fn gradients_of_every_parameter() {
                 // In one piece: the masks must not depend on the shards.
                 let (network, dropout) = (&start.network, Dropout::new(config.dropout, 4));
                 let masks = Masks(Some(&dropout));
-                let pass = network.forward(p, &sources, &targets, &[0, 1, 2], masks);
+                let pass = network.forward(p.into(), &sources, &targets, &[0, 1, 2], masks);
                 cross_entropy(&pass.decoder.logits, &pass.targets.ids, 6, 0.1).loss / tokens
             },
             |p, g, _| {

@@ -3,11 +3,14 @@
 //! `score_t = v · tanh(W_q s + W_k h_t + b)`, weights = softmax of the scores over the source's own tokens,
 //! context = `Σ_t weight_t h_t`. The keys `W_k h_t + b` are computed once a source.
 
+use kinglet::fixed::{saturate_i8, saturate_i16, shift_round};
+
 use crate::nn::linear::Linear;
 use crate::nn::loss::softmax;
 use crate::nn::math::tanh;
 use crate::nn::matrix::{add_scaled, dot};
 use crate::nn::params::{Gradients, Init, Layout, ParamId, Params};
+use crate::quant::{self, AttentionGrid, Builder, Functions, Q12, Q15, Weights, Width, to_i8};
 
 /// Additive attention with its parameters `w_q.weight` [size, query], `w_k.weight` [size, memory],
 /// `w_k.bias` `[size]` and `v.weight` [1, size].
@@ -101,49 +104,83 @@ impl Additive {
         self.key.inputs()
     }
 
+    /// Adds the attention to a grid under `name`.
+    pub fn quantize(&self, builder: &mut Builder<'_>, name: &str) {
+        let (query, key) = (builder.unit(&format!("{name}.query")), builder.key_unit());
+        self.query.quantize(builder, &format!("{name}.w_q"), (query, Width::I16), None);
+        self.key.quantize(builder, &format!("{name}.w_k"), (key, Width::I8), None);
+        builder.attention(self.v);
+    }
+
     /// A memory of sentences of the given lengths; `values` [sum of lengths, memory width], sentence after
     /// sentence.
-    pub fn memory(&self, params: &Params, lengths: Vec<usize>, values: Vec<f32>) -> Memory {
+    pub fn memory<'a>(
+        &self,
+        weights: impl Into<Weights<'a>>,
+        lengths: Vec<usize>,
+        mut values: Vec<f32>,
+    ) -> Memory {
+        let weights = weights.into();
         let mut offset = 0;
         let first = |&length: &usize| {
             offset += length;
             offset - length
         };
         let offsets = lengths.iter().map(first).collect();
-        let keys = self.key.forward(params, &values);
+        let keys = match weights.grid() {
+            None => self.key.forward(weights, &values),
+            Some(grid) => {
+                values.iter_mut().for_each(|value| *value = to_i8(*value, 127.0) / 128.0);
+                let scale = grid.attention().key_scale;
+                // What is added to a query: Q3.12.
+                let key = |key: i16| shift_round(i32::from(saturate_i8(key.into())) * scale, 6) as f32 / Q12;
+                self.key.integers(weights, &values, None).into_iter().map(key).collect()
+            }
+        };
         Memory { lengths, offsets, values, keys }
     }
 
     /// Attends from `states` [rows, query width], row `i` to the sentence `sentences[i]`: appends to
     /// `trace`, and writes the contexts [rows, memory width].
-    pub fn step(
+    pub fn step<'a>(
         &self,
-        params: &Params,
+        weights: impl Into<Weights<'a>>,
         memory: &Memory,
         sentences: &[usize],
         states: &[f32],
         contexts: &mut [f32],
         trace: &mut AttentionTrace,
     ) {
+        let weights = weights.into();
         let (size, width) = (self.size(), self.memory_width());
-        let queries = self.query.forward(params, states);
-        let v = params.at(self.v);
+        let queries = self.query.forward(weights, states);
+        let v = weights.at(self.v);
         contexts.fill(0.0);
         let rows = queries.chunks_exact(size).zip(contexts.chunks_exact_mut(width));
         for (&sentence, (query, context)) in sentences.iter().zip(rows) {
             let (length, first) = (memory.lengths[sentence], memory.offsets[sentence]);
             let start = trace.weights.len();
             trace.starts.push(start);
-            for key in memory.keys[first * size..(first + length) * size].chunks_exact(size) {
-                let at = trace.energies.len();
-                trace.energies.extend(query.iter().zip(key).map(|(q, k)| tanh(q + k)));
-                trace.scores.push(dot(v, &trace.energies[at..]));
+            let keys = memory.keys[first * size..(first + length) * size].chunks_exact(size);
+            match weights.grid() {
+                None => {
+                    for key in keys {
+                        let at = trace.energies.len();
+                        trace.energies.extend(query.iter().zip(key).map(|(q, k)| tanh(q + k)));
+                        trace.scores.push(dot(v, &trace.energies[at..]));
+                    }
+                    trace.weights.extend_from_slice(&trace.scores[start..]);
+                    softmax(&mut trace.weights[start..]);
+                }
+                Some(grid) => weigh_on_grid(grid.attention(), query, keys, trace),
             }
-            trace.weights.extend_from_slice(&trace.scores[start..]);
-            softmax(&mut trace.weights[start..]);
             let values = memory.values[first * width..(first + length) * width].chunks_exact(width);
             for (&weight, value) in trace.weights[start..].iter().zip(values) {
                 add_scaled(context, weight, value);
+            }
+            if weights.grid().is_some() {
+                // The sum is exact: weights add up to at most 2^15 units, values have at most 127.
+                context.iter_mut().for_each(|x| *x = to_i8(*x, 127.0) / 128.0);
             }
         }
         trace.queries.extend_from_slice(&queries);
@@ -229,6 +266,29 @@ impl Additive {
         self.key.add_input_gradient(params, &d_memory.keys, &mut d_values, self.memory_width(), 0);
         d_values
     }
+}
+
+/// Energies, scores and weights of one query on the grid.
+fn weigh_on_grid<'k>(
+    grid: &AttentionGrid,
+    query: &[f32],
+    keys: impl Iterator<Item = &'k [f32]>,
+    trace: &mut AttentionTrace,
+) {
+    let functions = Functions::get();
+    let mut scores = Vec::new();
+    for key in keys {
+        let mut sum = 0i32;
+        trace.energies.extend(query.iter().zip(key).zip(&grid.v).map(|((q, k), v)| {
+            let energy = functions.tanh(saturate_i16(((q + k) * Q12) as i32));
+            sum = sum.wrapping_add(v * energy);
+            energy as f32 / Q15
+        }));
+        let score = grid.score.result(0, sum);
+        trace.scores.push(f32::from(score) * grid.score_unit);
+        scores.push(score);
+    }
+    quant::softmax(&scores, grid.score_bits, &mut trace.weights);
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The table of token vectors.
 
 use crate::nn::matrix::add;
-use crate::nn::params::{Gradients, Init, Layout, ParamId, Params};
+use crate::nn::params::{Gradients, Init, Layout, ParamId};
+use crate::quant::{TokenSource, Weights};
 
 /// Vectors of `width` values for `vocab` tokens; `{name}.weight` is [vocab, width].
 #[derive(Debug, Clone, PartialEq)]
@@ -32,12 +33,17 @@ impl Embedding {
         self.vocab
     }
 
-    /// The vectors of `ids`, [ids, width].
+    /// What a product needs to know of it whose columns from `start` read its vectors.
+    pub fn source(&self, start: usize) -> TokenSource {
+        TokenSource { embedding: self.weight, width: self.width, start }
+    }
+
+    /// The vectors of `ids`, [ids, width]. A grid does not change them: their consumers round.
     ///
     /// # Panics
     /// When an id is not below the vocabulary's size.
-    pub fn forward(&self, params: &Params, ids: &[u32]) -> Vec<f32> {
-        let table = params.at(self.weight);
+    pub fn forward<'a>(&self, weights: impl Into<Weights<'a>>, ids: &[u32]) -> Vec<f32> {
+        let table = weights.into().at(self.weight);
         let mut out = Vec::with_capacity(ids.len() * self.width);
         for &id in ids {
             out.extend_from_slice(&table[id as usize * self.width..][..self.width]);

@@ -3,7 +3,10 @@
 //! `r = σ(x_r + q_r)`, `z = σ(x_z + q_z)`, `n = tanh(x_n + r q_n)`, `h' = (1 - z) n + z h`, where
 //! `x = W_ih x + b_ih` and `q = W_hh h + b_hh`, each with the gates r, z, n stacked.
 
+use kinglet::fixed::{saturate_i16, shift_round};
+
 use crate::nn::math::{sigmoid, tanh};
+use crate::quant::{Functions, Product, Q15};
 
 /// Steps a block of rows. `gates` [rows, 3 hidden] holds `x` and afterwards `r, z, n`; `recurrent`, of the
 /// same shape, holds `q` and stays; `h` [rows, hidden] is the state.
@@ -19,6 +22,44 @@ pub fn step(hidden: usize, gates: &mut [f32], recurrent: &[f32], h: &mut [f32]) 
         for (((n, q), r), (z, h)) in n.iter_mut().zip(q_n).zip(r).zip(z.iter().zip(h)) {
             *n = tanh(*n + r * q);
             *h = *n + z * (*h - *n);
+        }
+    }
+}
+
+/// [`step`] on the grid. `gates` and `recurrent` come as accumulators of the input's and the hidden state's products, without
+/// biases; `tokens` [rows, 3 hidden] are entries of a token table, or there are none.
+pub fn step_on_grid(
+    product: &Product,
+    hidden: usize,
+    gates: &mut [f32],
+    tokens: &[f32],
+    recurrent: &mut [f32],
+    h: &mut [f32],
+) {
+    let (functions, records, bits) = (Functions::get(), &product.records, product.bits);
+    let candidate_unit = 1.0 / (1u32 << bits) as f32;
+    let mut tokens = tokens.chunks_exact(3 * hidden);
+    let rows = gates.chunks_exact_mut(3 * hidden).zip(recurrent.chunks_exact_mut(3 * hidden));
+    for ((gates, q), h) in rows.zip(h.chunks_exact_mut(hidden)) {
+        let token = tokens.next();
+        let entry = |row: usize| token.map_or(0, |entries| entries[row] as i32);
+        // The sum of both products is exact in f32: its magnitude is below 2^24.
+        let sum = |row: usize, accumulator: f32| {
+            saturate_i16(i32::from(records.result(row, accumulator as i32)) + entry(row))
+        };
+        for j in 0..hidden {
+            let r = functions.sigmoid(sum(j, gates[j] + q[j]));
+            let z = functions.sigmoid(sum(hidden + j, gates[hidden + j] + q[hidden + j]));
+            let u = i32::from(records.result(3 * hidden + j, q[2 * hidden + j] as i32));
+            let input = i32::from(sum(2 * hidden + j, gates[2 * hidden + j]));
+            let n = functions.tanh(saturate_i16(input + shift_round(r * u, 3 + bits)));
+            let old = (h[j] * Q15) as i32;
+            let new = saturate_i16(n + shift_round(z * (old - n), 15));
+            gates[j] = r as f32 / Q15;
+            gates[hidden + j] = z as f32 / Q15;
+            gates[2 * hidden + j] = n as f32 / Q15;
+            q[2 * hidden + j] = u as f32 * candidate_unit;
+            h[j] = f32::from(new) / Q15;
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The linear map `y = W x + b`.
 
+use kinglet::fixed::saturate_i16;
 use ndarray::s;
 
 use crate::nn::matrix::{add_column_sums, add_product, fill_rows, product, view, view_mut};
 use crate::nn::params::{Gradients, Init, Layout, ParamId, Params};
+use crate::quant::{Builder, Product, TokenSource, Weights, Width};
 
 /// `y = W x + b` with `weight` [outputs, inputs] and, if it has one, `bias` `[outputs]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,20 +35,75 @@ impl Linear {
         self.outputs
     }
 
+    /// Adds the product to a grid: its results count units and have a width, and its columns of `token` read
+    /// embeddings.
+    pub fn quantize(
+        &self,
+        builder: &mut Builder<'_>,
+        name: &str,
+        results: (f64, Width),
+        token: Option<TokenSource>,
+    ) {
+        builder.linear(name, (self.weight, self.bias), (self.outputs, self.inputs), results, token);
+    }
+
     /// `y` [rows, outputs] from `x` [rows, inputs].
-    pub fn forward(&self, params: &Params, x: &[f32]) -> Vec<f32> {
+    pub fn forward<'a>(&self, weights: impl Into<Weights<'a>>, x: &[f32]) -> Vec<f32> {
+        self.forward_tokens(weights, x, None)
+    }
+
+    /// [`Linear::forward`] of inputs whose embeddings, if there are any, are those of `ids`, unchanged.
+    pub fn forward_tokens<'a>(
+        &self,
+        weights: impl Into<Weights<'a>>,
+        x: &[f32],
+        ids: Option<&[u32]>,
+    ) -> Vec<f32> {
+        let weights = weights.into();
+        if let Some(grid) = weights.grid() {
+            let unit = grid.product(self.weight).unit;
+            return self.integers(weights, x, ids).into_iter().map(|y| f32::from(y) * unit).collect();
+        }
         let rows = x.len() / self.inputs;
         let mut y = vec![0.0; rows * self.outputs];
-        let w = view(params.at(self.weight), self.outputs, self.inputs);
+        let w = view(weights.at(self.weight), self.outputs, self.inputs);
         let x = view(x, rows, self.inputs);
         match self.bias {
             Some(bias) => {
-                fill_rows(&mut y, params.at(bias));
+                fill_rows(&mut y, weights.at(bias));
                 add_product(view_mut(&mut y, rows, self.outputs), x, w.t());
             }
             None => product(view_mut(&mut y, rows, self.outputs), x, w.t()),
         }
         y
+    }
+
+    /// The 16-bit results [rows, outputs] on the grid.
+    ///
+    /// # Panics
+    /// When the weights have none.
+    pub fn integers(&self, weights: Weights<'_>, x: &[f32], ids: Option<&[u32]>) -> Vec<i16> {
+        let grid = weights.grid().expect("asked for on a grid alone");
+        let Product { records, token, .. } = grid.product(self.weight);
+        let rows = x.len() / self.inputs;
+        let mut entered = grid.enter(x);
+        let mut entries = Vec::new();
+        if let Some(token) = token {
+            let columns = s![.., token.columns.clone()];
+            let embeddings: Vec<f32> = view(x, rows, self.inputs).slice(columns).iter().copied().collect();
+            let integers = token.enter(&embeddings);
+            let mut place = view_mut(&mut entered, rows, self.inputs).slice_move(columns);
+            place.assign(&view(&integers, rows, token.columns.len()));
+            entries = token.entries(weights.at(self.weight), self.inputs, &embeddings, ids);
+        }
+        let mut sums = vec![0.0; rows * self.outputs];
+        let w = view(grid.integers(self.weight), self.outputs, self.inputs);
+        product(view_mut(&mut sums, rows, self.outputs), view(&entered, rows, self.inputs), w.t());
+        let result = |(at, &sum): (usize, &f32)| {
+            let y = records.result(at % self.outputs, sum as i32);
+            entries.get(at).map_or(y, |&entry| saturate_i16(i32::from(y) + entry as i32))
+        };
+        sums.iter().enumerate().map(result).collect()
     }
 
     /// Adds the gradients of weight and bias, given those of the output `dy` [rows, outputs].

@@ -3,7 +3,10 @@
 //! `i = σ(a_i)`, `f = σ(a_f)`, `g = tanh(a_g)`, `o = σ(a_o)`, `c' = f c + i g`, `h' = o tanh(c')`, where
 //! `a = W_ih x + b_ih + W_hh h + b_hh` with the gates i, f, g, o stacked.
 
+use kinglet::fixed::{saturate_i16, shift_round};
+
 use crate::nn::math::{sigmoid, tanh};
+use crate::quant::{Functions, Product, Q15};
 
 /// Steps a block of rows. `gates` [rows, 4 hidden] holds `a` and afterwards `i, f, g, o`; `c` and `h`
 /// [rows, hidden] are the state, of which the old `h` is not read.
@@ -19,6 +22,44 @@ pub fn step(hidden: usize, gates: &mut [f32], c: &mut [f32], h: &mut [f32]) {
         for j in 0..hidden {
             c[j] = forget[j] * c[j] + input[j] * candidate[j];
             h[j] = output[j] * tanh(c[j]);
+        }
+    }
+}
+
+/// [`step`] on the grid. `gates` come as accumulators of both products, without biases; `tokens` [rows, 4 hidden] are entries
+/// of a token table, or there are none.
+pub fn step_on_grid(
+    product: &Product,
+    hidden: usize,
+    gates: &mut [f32],
+    tokens: &[f32],
+    c: &mut [f32],
+    h: &mut [f32],
+) {
+    let (functions, records, bits) = (Functions::get(), &product.records, product.bits);
+    let cell_units = (1u32 << bits) as f32;
+    let mut tokens = tokens.chunks_exact(4 * hidden);
+    let states = c.chunks_exact_mut(hidden).zip(h.chunks_exact_mut(hidden));
+    for (gates, (c, h)) in gates.chunks_exact_mut(4 * hidden).zip(states) {
+        let token = tokens.next();
+        let sum = |row: usize, gates: &[f32]| {
+            let entry = token.map_or(0, |entries| entries[row] as i32);
+            saturate_i16(i32::from(records.result(row, gates[row] as i32)) + entry)
+        };
+        for j in 0..hidden {
+            let i = functions.sigmoid(sum(j, gates));
+            let f = functions.sigmoid(sum(hidden + j, gates));
+            let g = functions.tanh(sum(2 * hidden + j, gates));
+            let o = functions.sigmoid(sum(3 * hidden + j, gates));
+            let old = (c[j] * cell_units) as i32;
+            let cell = i32::from(saturate_i16(shift_round(f * old + ((i * g) >> (15 - bits)), 15)));
+            let wide = if bits <= 12 { cell << (12 - bits) } else { shift_round(cell, bits - 12) };
+            let new = saturate_i16(shift_round(o * functions.tanh(saturate_i16(wide)), 15));
+            for (gate, value) in [i, f, g, o].into_iter().enumerate() {
+                gates[gate * hidden + j] = value as f32 / Q15;
+            }
+            c[j] = cell as f32 / cell_units;
+            h[j] = f32::from(new) / Q15;
         }
     }
 }

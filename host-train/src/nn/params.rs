@@ -128,7 +128,7 @@ impl<'a> IntoIterator for &'a Params {
 }
 
 /// Place of a parameter in a [`Layout`] and in every [`Params`] made from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ParamId(usize);
 
 /// How a parameter starts.

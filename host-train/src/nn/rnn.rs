@@ -9,6 +9,7 @@ use crate::nn::matrix::{add, add_column_sums, add_product, fill_rows, product, v
 use crate::nn::packed::Packed;
 use crate::nn::params::{Gradients, Init, Layout, ParamId, Params};
 use crate::nn::{gru, lstm};
+use crate::quant::{Builder, Token, TokenSource, Weights};
 
 /// One direction of one recurrent layer, with PyTorch's parameters.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +71,8 @@ pub struct Trace {
     prev_cell: Vec<f32>,
     /// LSTM alone, [rows, hidden]: the cell state after the step.
     cell: Vec<f32>,
+    /// On a grid with a token table, [rows, gates * hidden]: its entries.
+    tokens: Vec<f32>,
 }
 
 impl Trace {
@@ -147,56 +150,140 @@ impl Layer {
         gates(self.cell) * self.hidden
     }
 
+    /// Adds the layer's products to a grid; its columns of `token` read embeddings.
+    pub fn quantize(&self, builder: &mut Builder<'_>, name: &str, token: Option<TokenSource>) {
+        let ids = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh];
+        builder.cell(name, self.cell, ids, (self.inputs, self.hidden), token);
+    }
+
+    /// Fraction bits of an LSTM's cell state on the grid; `None` for a GRU and without a grid.
+    pub fn cell_bits(&self, weights: Weights<'_>) -> Option<u32> {
+        let product = weights.grid()?.product(self.weight_ih);
+        (self.cell == Cell::Lstm).then_some(product.bits)
+    }
+
     /// A trace for `rows` packed rows whose gates hold the biases of the input side, ready for
-    /// [`Layer::add_input_product`].
-    pub fn begin(&self, params: &Params, rows: usize) -> Trace {
-        let mut bias = params.at(self.bias_ih).to_vec();
+    /// [`Layer::add_input_product`]; on a grid, zeros.
+    pub fn begin<'a>(&self, weights: impl Into<Weights<'a>>, rows: usize) -> Trace {
+        let weights = weights.into();
         let (recurrent, cells) = match self.cell {
             Cell::Gru => (rows * self.rows(), 0),
-            Cell::Lstm => {
-                add(&mut bias, params.at(self.bias_hh));
-                (0, rows * self.hidden)
-            }
+            Cell::Lstm => (0, rows * self.hidden),
         };
         let mut gates = vec![0.0; rows * self.rows()];
-        fill_rows(&mut gates, &bias);
+        let mut tokens = 0;
+        match weights.grid() {
+            Some(grid) => {
+                let token = &grid.product(self.weight_ih).token;
+                tokens = if token.as_ref().is_some_and(Token::is_table) { gates.len() } else { 0 };
+            }
+            None => {
+                let mut bias = weights.at(self.bias_ih).to_vec();
+                if self.cell == Cell::Lstm {
+                    add(&mut bias, weights.at(self.bias_hh));
+                }
+                fill_rows(&mut gates, &bias);
+            }
+        }
         Trace {
             gates,
             recurrent: vec![0.0; recurrent],
             prev: vec![0.0; rows * self.hidden],
             prev_cell: vec![0.0; cells],
             cell: vec![0.0; cells],
+            tokens: vec![0.0; tokens],
         }
     }
 
     /// Adds the product of input columns `columns` with `x` [rows, columns] to the trace's rows from `first`.
-    pub fn add_input_product(
+    pub fn add_input_product<'a>(
         &self,
-        params: &Params,
+        weights: impl Into<Weights<'a>>,
         trace: &mut Trace,
         first: usize,
         x: &[f32],
         columns: Range<usize>,
     ) {
+        self.add_token_product(weights, trace, first, x, None, columns);
+    }
+
+    /// [`Layer::add_input_product`] of inputs that are the embeddings of `ids`, unchanged, if the columns read embeddings.
+    pub fn add_token_product<'a>(
+        &self,
+        weights: impl Into<Weights<'a>>,
+        trace: &mut Trace,
+        first: usize,
+        x: &[f32],
+        ids: Option<&[u32]>,
+        columns: Range<usize>,
+    ) {
+        let weights = weights.into();
         let (width, rows) = (columns.len(), x.len() / columns.len());
-        let w = view(params.at(self.weight_ih), self.rows(), self.inputs);
-        let gates = &mut trace.gates[first * self.rows()..(first + rows) * self.rows()];
-        let w = w.slice_move(s![.., columns]);
+        let place = first * self.rows()..(first + rows) * self.rows();
+        let entered;
+        let (w, x) = match weights.grid() {
+            None => (weights.at(self.weight_ih), x),
+            Some(grid) => {
+                let token = grid.product(self.weight_ih).token.as_ref().filter(|t| t.columns == columns);
+                entered = match token {
+                    Some(token) if token.is_table() => {
+                        let entries = token.entries(weights.at(self.weight_ih), self.inputs, x, ids);
+                        trace.tokens[place].copy_from_slice(&entries);
+                        return;
+                    }
+                    Some(token) => token.enter(x),
+                    None => grid.enter(x),
+                };
+                (grid.integers(self.weight_ih), &entered[..])
+            }
+        };
+        let w = view(w, self.rows(), self.inputs).slice_move(s![.., columns]);
+        let gates = &mut trace.gates[place];
         add_product(view_mut(gates, rows, self.rows()), view(x, rows, width), w.t());
     }
 
     /// Steps the first `n` rows of `state` through the trace's rows from `first`.
-    pub fn step(&self, params: &Params, trace: &mut Trace, first: usize, n: usize, state: &mut State) {
+    pub fn step<'a>(
+        &self,
+        weights: impl Into<Weights<'a>>,
+        trace: &mut Trace,
+        first: usize,
+        n: usize,
+        state: &mut State,
+    ) {
+        let weights = weights.into();
         let (hidden, wide) = (self.hidden, self.rows());
         let h = &mut state.h[..n * hidden];
         let gates = &mut trace.gates[first * wide..(first + n) * wide];
-        let w = view(params.at(self.weight_hh), wide, hidden);
         let narrow = first * hidden..(first + n) * hidden;
         trace.prev[narrow.clone()].copy_from_slice(h);
+        if let Some(grid) = weights.grid() {
+            let cell = grid.product(self.weight_ih);
+            let entered = grid.enter(h);
+            let entered = view(&entered, n, hidden);
+            let w = view(grid.integers(self.weight_hh), wide, hidden);
+            let tokens = trace.tokens.get(first * wide..(first + n) * wide).unwrap_or_default();
+            match self.cell {
+                Cell::Gru => {
+                    let recurrent = &mut trace.recurrent[first * wide..(first + n) * wide];
+                    product(view_mut(recurrent, n, wide), entered, w.t());
+                    gru::step_on_grid(cell, hidden, gates, tokens, recurrent, h);
+                }
+                Cell::Lstm => {
+                    let c = &mut state.c[..n * hidden];
+                    trace.prev_cell[narrow.clone()].copy_from_slice(c);
+                    add_product(view_mut(gates, n, wide), entered, w.t());
+                    lstm::step_on_grid(cell, hidden, gates, tokens, c, h);
+                    trace.cell[narrow].copy_from_slice(c);
+                }
+            }
+            return;
+        }
+        let w = view(weights.at(self.weight_hh), wide, hidden);
         match self.cell {
             Cell::Gru => {
                 let recurrent = &mut trace.recurrent[first * wide..(first + n) * wide];
-                fill_rows(recurrent, params.at(self.bias_hh));
+                fill_rows(recurrent, weights.at(self.bias_hh));
                 add_product(view_mut(recurrent, n, wide), view(h, n, hidden), w.t());
                 gru::step(hidden, gates, recurrent, h);
             }
@@ -280,24 +367,24 @@ impl Layer {
         add_column_sums(grads.at_mut(self.bias_ih), &trace.gates);
     }
 
-    /// Runs over all packed sentences; `x` is [rows, inputs], `state` goes from before the first step of
-    /// each sentence to after its last, and the hidden states are written into `to` of `out` [rows, width].
+    /// Runs over all packed sentences; `x` is [rows, inputs] (embeddings of `ids`, if given), `state` goes from before the
+    /// first step of each sentence to after its last, and the hidden states are written into `to` of `out` [rows, width].
     pub fn forward(
         &self,
-        params: &Params,
+        weights: Weights<'_>,
         seq: &Packed,
         reverse: bool,
-        x: &[f32],
+        (x, ids): (&[f32], Option<&[u32]>),
         state: &mut State,
         (out, to): (&mut [f32], Columns),
     ) -> Trace {
-        let mut trace = self.begin(params, seq.rows());
-        self.add_input_product(params, &mut trace, 0, x, 0..self.inputs);
+        let mut trace = self.begin(weights, seq.rows());
+        self.add_token_product(weights, &mut trace, 0, x, ids, 0..self.inputs);
         for i in 0..seq.steps() {
             // Backwards, a sentence joins at its own last token; until then its row keeps its first state.
             let t = if reverse { seq.steps() - 1 - i } else { i };
             let (first, n) = (seq.offset(t), seq.batch(t));
-            self.step(params, &mut trace, first, n, state);
+            self.step(weights, &mut trace, first, n, state);
             let block = out[first * to.width..(first + n) * to.width].chunks_exact_mut(to.width);
             for (row, h) in block.zip(state.h.chunks_exact(self.hidden)) {
                 row[to.column..to.column + self.hidden].copy_from_slice(h);
@@ -361,7 +448,7 @@ mod tests {
         let mut state = State { h: x[1].clone(), c: x[2].clone() };
         let mut out = vec![0.0; seq.rows() * HID];
         let to = Columns { width: HID, column: 0 };
-        let trace = l.forward(p, seq, reverse, &x[0], &mut state, (&mut out, to));
+        let trace = l.forward(p.into(), seq, reverse, (&x[0], None), &mut state, (&mut out, to));
         (out, state, trace)
     }
 

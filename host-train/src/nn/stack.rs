@@ -4,6 +4,7 @@ use crate::config::Cell;
 use crate::nn::packed::Packed;
 use crate::nn::params::{Gradients, Layout, Params};
 use crate::nn::rnn::{Columns, Layer, State, Trace};
+use crate::quant::{Builder, TokenSource, Weights};
 
 /// What is done to the output rows of a layer before the next one reads them, given the layer's index:
 /// dropout. It is linear and its own transpose, so backward does the same to gradients.
@@ -50,6 +51,15 @@ impl Stack {
         Self { directions, layers: stack }
     }
 
+    /// Adds its products to a grid under `name`; its first layer reads embeddings of `token`.
+    pub fn quantize(&self, builder: &mut Builder<'_>, name: &str, token: TokenSource) {
+        for (i, layer) in self.layers.iter().enumerate() {
+            let (k, reverse) = (i / self.directions, i % self.directions == 1);
+            let name = format!("{name}.l{k}{}", if reverse { "_reverse" } else { "" });
+            layer.quantize(builder, &name, (k == 0).then_some(token));
+        }
+    }
+
     /// 1 or 2.
     pub fn directions(&self) -> usize {
         self.directions
@@ -76,11 +86,23 @@ impl Stack {
     }
 
     /// Runs over packed sentences; `states`, one for each layer and direction, go from first to final.
-    pub fn forward(
+    pub fn forward<'a>(
         &self,
-        params: &Params,
+        weights: impl Into<Weights<'a>>,
         seq: &Packed,
         x: Vec<f32>,
+        states: &mut [State],
+        between: Between<'_>,
+    ) -> StackTrace {
+        self.forward_tokens(weights.into(), seq, (x, None), states, between)
+    }
+
+    /// [`Stack::forward`] of inputs that are the embeddings of `ids`, unchanged, if given.
+    pub fn forward_tokens(
+        &self,
+        weights: Weights<'_>,
+        seq: &Packed,
+        (x, ids): (Vec<f32>, Option<&[u32]>),
         states: &mut [State],
         between: Between<'_>,
     ) -> StackTrace {
@@ -94,7 +116,8 @@ impl Stack {
             let mut out = vec![0.0; seq.rows() * width];
             for (direction, (layer, state)) in layer.iter().zip(states).enumerate() {
                 let to = Columns { width, column: direction * self.hidden() };
-                traces.push(layer.forward(params, seq, direction == 1, &x, state, (&mut out, to)));
+                let ids = ids.filter(|_| k == 0);
+                traces.push(layer.forward(weights, seq, direction == 1, (&x, ids), state, (&mut out, to)));
             }
             if k + 1 < depth {
                 between(k, &mut out);

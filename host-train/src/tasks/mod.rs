@@ -187,6 +187,7 @@ pub fn config(task: Task) -> Config {
             metric: Metric::Exact,
             ..TrainConfig::default()
         },
+        ..Config::default()
     }
 }
 

@@ -12,12 +12,13 @@ use std::time::Instant;
 pub use evaluate::{Evaluation, decode_all, decode_groups, evaluate, mean_loss};
 pub use event::{End, EpochRecord, Event, Outcome};
 
-use crate::checkpoint::{Best, RunDir, State};
-use crate::config::{Config, Metric};
+use crate::checkpoint::{Best, Checkpoint, RunDir, State};
+use crate::config::{Config, Metric, ModelConfig};
 use crate::data::{Dataset, Pair, batch};
 use crate::error::{Error, Result};
 use crate::model::{Gradients, Seq2Seq, StepOptions};
 use crate::optim::{Adam, clip_grad_norm};
+use crate::quant::Scheme;
 use crate::rng::{Stream, derive};
 use crate::schedule::Plateau;
 use crate::vocab::Vocab;
@@ -58,8 +59,23 @@ pub struct Run<'a> {
 /// configuration or data is not what it was started with; [`Error::Training`] when there is nothing to learn or to
 /// evaluate, or a loss is not finite. Epochs already on disk stay.
 pub fn train(run: &Run<'_>, stop: &AtomicBool, observe: &mut dyn FnMut(&Event<'_>)) -> Result<Outcome> {
+    train_from(run, None, stop, observe)
+}
+
+/// [`train`] that begins with the weights and vocabularies of another run, if given; a resumed run has its own. With `[qat]`
+/// in the configuration, the other run's network is calibrated on the training pairs and learns on the chip's grid from then on.
+///
+/// # Errors
+/// As [`train`]; [`Error::Config`] when the other run's network or tokens are not the configuration's, or when there is `[qat]`
+/// without another run.
+pub fn train_from(
+    run: &Run<'_>,
+    init: Option<Checkpoint>,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(&Event<'_>),
+) -> Result<Outcome> {
     run.config.check()?;
-    let mut work = prepare(run)?;
+    let mut work = prepare(run, init)?;
     let (config, epochs) = (run.config, run.config.train.epochs);
     observe(&Event::Start {
         parameters: work.model.params.values(),
@@ -101,7 +117,7 @@ struct Work {
 }
 
 /// Encodes the data and takes up, or begins, the run.
-fn prepare(run: &Run<'_>) -> Result<Work> {
+fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
     let config = run.config;
     let dir = RunDir::new(run.out);
     if run.start == Start::Fresh && dir.holds_run() {
@@ -115,9 +131,10 @@ fn prepare(run: &Run<'_>) -> Result<Work> {
     }
     let resumed = if run.start == Start::Resume && dir.committed() { Some(dir.resume()?) } else { None };
 
-    let (source_vocab, target_vocab) = match &resumed {
-        Some(old) => (old.source_vocab.clone(), old.target_vocab.clone()),
-        None => (
+    let (source_vocab, target_vocab) = match (&resumed, &init) {
+        (Some(old), _) => (old.source_vocab.clone(), old.target_vocab.clone()),
+        (None, Some(init)) => (init.source_vocab.clone(), init.target_vocab.clone()),
+        (None, None) => (
             Vocab::build(
                 config.data.source,
                 run.train.iter().map(|p| p.source.as_str()),
@@ -157,7 +174,14 @@ fn prepare(run: &Run<'_>) -> Result<Work> {
         }
         None => {
             let t = &config.train;
-            let model = Seq2Seq::new(&config.model, source_vocab.len(), target_vocab.len(), t.seed);
+            let model = match init {
+                Some(init) => taken_over(init, config, &train)?,
+                None if config.qat.is_some() => {
+                    let reason = "[qat] starts from a trained network: name its checkpoint with --init";
+                    return Err(Error::Config(reason.into()));
+                }
+                None => Seq2Seq::new(&config.model, source_vocab.len(), target_vocab.len(), t.seed),
+            };
             let adam = Adam::new(&model.params, t.learning_rate);
             let state = State {
                 epoch: 0,
@@ -175,8 +199,36 @@ fn prepare(run: &Run<'_>) -> Result<Work> {
             (model, adam, state, Vec::new())
         }
     };
-    dir.write_setup(config, &source_vocab, &target_vocab)?;
+    dir.write_setup(config, &source_vocab, &target_vocab, model.scheme.as_ref())?;
     Ok(Work { dir, source_vocab, target_vocab, train, dev, model, adam, state, history })
+}
+
+/// The network of another run, on the grid that the configuration asks for.
+fn taken_over(init: Checkpoint, config: &Config, train: &Dataset) -> Result<Seq2Seq> {
+    let Checkpoint { config: old, mut model, .. } = init;
+    // Dropout is how it is trained, not what it is.
+    let sizes = |model: &ModelConfig| ModelConfig { dropout: 0.0, ..model.clone() };
+    if sizes(&old.model) != sizes(&config.model) {
+        return Err(Error::Config(format!(
+            "[model] is not that of the run to start from: expected {:?}, found {:?}",
+            old.model, config.model
+        )));
+    }
+    if (old.data.source, old.data.target) != (config.data.source, config.data.target) {
+        return Err(Error::Config("[data] cuts text in another way than the run to start from".into()));
+    }
+    model.config = config.model.clone();
+    model.scheme = None;
+    if let Some(qat) = &config.qat {
+        // Spread over all pairs, which may be sorted.
+        let count = qat.calibration_pairs.min(train.len());
+        let chosen: Vec<usize> = (0..count).map(|i| i * train.len() / count).collect();
+        let batch = train.batch(&chosen);
+        let pairs: Vec<(&[u32], &[u32])> =
+            batch.sources.iter().zip(&batch.targets).map(|(s, t)| (&s[..], &t[..])).collect();
+        model.scheme = Some(Scheme::choose(&model, qat, &pairs)?);
+    }
+    Ok(model)
 }
 
 /// Refuses to resume a run with another model, other data, another seed or another metric.
@@ -186,6 +238,9 @@ fn check_same(old: &Config, new: &Config, state: &State, data: &str) -> Result<(
     };
     if old.model != new.model {
         return differs("[model]", &old.model, &new.model);
+    }
+    if old.qat != new.qat {
+        return differs("[qat]", &old.qat, &new.qat);
     }
     if old.data != new.data {
         return differs("[data]", &old.data, &new.data);

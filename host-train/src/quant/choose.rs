@@ -1,0 +1,186 @@
+//! Choosing a scheme: kinds from the configuration, tables by their bytes, grids by calibration.
+
+use core::f64::consts::LOG2_E;
+use std::collections::BTreeMap;
+
+use super::kind::Kind;
+use super::requantize::{fraction_bits, power_of_two};
+use super::scheme::{OUTPUT, Scheme, consumers, products, quantities};
+use crate::config::{AttentionKind, Bridge, Cell, Fold, QatConfig};
+use crate::error::{Error, Result};
+use crate::model::Seq2Seq;
+
+/// Key units are told to the device in 2^-18.
+pub(crate) const KEY_SCALE_BITS: i32 = 18;
+
+impl Scheme {
+    /// The scheme for a float network: grids reach the largest magnitude that its inner values take on the given pairs, times
+    /// [`super::MARGIN`]; keys, whose type saturates gently, exactly the largest.
+    ///
+    /// Pairs are (source ids, target ids), each side ending with the end mark.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the configuration names a product that the network has not; [`Error::Training`] when there
+    /// are no pairs or a value is not finite.
+    pub fn choose(model: &Seq2Seq, config: &QatConfig, pairs: &[(&[u32], &[u32])]) -> Result<Self> {
+        let m = &model.config;
+        let names = products(m);
+        if let Some(name) = config.products.keys().find(|name| !names.contains(name)) {
+            let names = names.join(", ");
+            return Err(Error::Config(format!("qat.products: there is no {name:?}, but {names}")));
+        }
+        let kind = |name: String| {
+            let default = if name == OUTPUT { config.output } else { config.weights };
+            (name.clone(), config.products.get(&name).copied().unwrap_or(default))
+        };
+        let products: BTreeMap<String, Kind> = names.into_iter().map(kind).collect();
+        let fold = fold(model, config.fold, &products);
+
+        let ranges = ranges(model, pairs)?;
+        let largest = |name: &str| f64::from(ranges.get(name).copied().unwrap_or(0.0));
+        let mut bits = BTreeMap::new();
+        for (name, most) in quantities(m) {
+            let log2 = matches!(name.as_str(), "decoder.attention.score" | "decoder.logits");
+            let mut magnitude = largest(&name) * if log2 { LOG2_E } else { 1.0 };
+            if m.bridge == Bridge::Copy && name.ends_with(".cell") {
+                // Encoder and decoder work on one state.
+                let other = |side: &str| largest(&format!("{side}{}", &name["encoder".len()..]));
+                magnitude = other("encoder").max(other("decoder"));
+            }
+            // The runtime needs two bits of a logit behind the point.
+            let least = if name == "decoder.logits" { 2 } else { 0 };
+            bits.insert(name, fraction_bits(magnitude, most).max(least));
+        }
+        let key_scale = match m.attention.kind {
+            AttentionKind::None => 0,
+            AttentionKind::Additive => {
+                let scale = largest("decoder.attention.key") / 127.0 * power_of_two(KEY_SCALE_BITS);
+                scale.round().clamp(1.0, 65_535.0) as u16
+            }
+        };
+        Ok(Self { key_scale, products, fold, bits })
+    }
+}
+
+/// The largest magnitude of everything that [`Seq2Seq::observe`] shows.
+fn ranges(model: &Seq2Seq, pairs: &[(&[u32], &[u32])]) -> Result<BTreeMap<String, f32>> {
+    if pairs.is_empty() {
+        return Err(Error::Training("there are no pairs to calibrate on".into()));
+    }
+    let mut ranges: BTreeMap<String, f32> = BTreeMap::new();
+    for (source, target) in pairs {
+        model.observe(source, target, &mut |name, values| {
+            let largest = values.iter().fold(0.0_f32, |m, v| if v.is_nan() { *v } else { m.max(v.abs()) });
+            match ranges.get_mut(name) {
+                Some(range) => *range = if largest.is_nan() { largest } else { range.max(largest) },
+                None => _ = ranges.insert(name.to_owned(), largest),
+            }
+        });
+    }
+    match ranges.iter().find(|(_, largest)| !largest.is_finite()) {
+        Some((name, _)) => Err(Error::Training(format!("{name} is not finite: the weights are damaged"))),
+        None => Ok(ranges),
+    }
+}
+
+/// Which products that read a token get a table.
+fn fold(model: &Seq2Seq, how: Fold, kinds: &BTreeMap<String, Kind>) -> BTreeMap<String, bool> {
+    let m = &model.config;
+    let rows = |name: &str| {
+        let gates = |cell| if cell == Cell::Gru { 3 } else { 4 };
+        match name {
+            OUTPUT => model.target_vocab(),
+            _ if name.starts_with("encoder") => gates(m.encoder.cell) * m.encoder.hidden,
+            _ => gates(m.decoder.cell) * m.decoder.hidden,
+        }
+    };
+    let sides = [(model.source_vocab(), m.encoder.embedding), (model.target_vocab(), m.decoder.embedding)];
+    let mut all = BTreeMap::new();
+    for (names, (vocabulary, embed)) in consumers(m).into_iter().zip(sides) {
+        let consumers: Vec<(usize, Kind)> = names.iter().map(|name| (rows(name), kinds[name])).collect();
+        all.extend(names.into_iter().zip(choose_tables(how, vocabulary, embed, &consumers)));
+    }
+    all
+}
+
+/// Which consumers of an embedding, by rows and kind of weights, get a table: whatever takes the fewest bytes; of equals,
+/// tables. With tables alone the embedding itself is saved too.
+pub fn choose_tables(how: Fold, vocabulary: usize, embed: usize, consumers: &[(usize, Kind)]) -> Vec<bool> {
+    let table = |rows: usize| 2 * vocabulary * rows;
+    let columns = |rows: usize, kind: Kind| rows * kind.bytes(embed);
+    match how {
+        Fold::Always => vec![true; consumers.len()],
+        Fold::Never => vec![false; consumers.len()],
+        Fold::Auto => {
+            let all: usize = consumers.iter().map(|&(rows, _)| table(rows)).sum();
+            let least = |&(rows, kind): &(usize, Kind)| table(rows).min(columns(rows, kind));
+            let some = vocabulary * embed + consumers.iter().map(least).sum::<usize>();
+            let folded = |&(rows, kind): &(usize, Kind)| all <= some || table(rows) <= columns(rows, kind);
+            consumers.iter().map(folded).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ModelConfig;
+    use crate::model::EOS;
+
+    fn choose(config: &QatConfig) -> Result<Scheme> {
+        let model = Seq2Seq::new(&ModelConfig::default(), 9, 8, 1);
+        Scheme::choose(&model, config, &[(&[4, 8, EOS], &[7, EOS])])
+    }
+
+    #[test]
+    fn kinds_come_from_the_configuration() {
+        let int4: Kind = "int4g32".parse().unwrap();
+        let mut config = QatConfig { weights: int4, ..QatConfig::default() };
+        config.products.insert("encoder.fc".into(), Kind::INT8);
+        let scheme = choose(&config).unwrap();
+        let kind = |name: &str| scheme.products[name];
+        assert_eq!(
+            (kind("decoder.rnn.l0"), kind("encoder.fc"), kind(OUTPUT)),
+            (int4, Kind::INT8, Kind::INT8)
+        );
+        config.products.insert("encoder.fc2".into(), int4);
+        let message = choose(&config).unwrap_err().to_string();
+        assert!(message.contains("no \"encoder.fc2\", but encoder.rnn.l0, "), "{message}");
+    }
+
+    #[test]
+    fn grids_reach_what_was_seen() {
+        let model = Seq2Seq::new(&ModelConfig::default(), 9, 8, 1);
+        let scheme = choose(&QatConfig::default()).unwrap();
+        let pair: (&[u32], &[u32]) = (&[4, 8, EOS], &[7, EOS]);
+        let ranges = ranges(&model, &[pair]).unwrap();
+        for (name, most) in quantities(&model.config) {
+            let bits = scheme.bits[&name];
+            let units = f64::from(ranges[&name]) * power_of_two(bits.into());
+            assert!(
+                units * 1.8 < 32_768.0 && (bits == most || units * 4.0 > 32_767.0),
+                "{name} {bits} {units}"
+            );
+        }
+        let key = f64::from(ranges["decoder.attention.key"]) / 127.0;
+        assert!((f64::from(scheme.key_scale) * power_of_two(-18) / key - 1.0).abs() < 0.01);
+        assert!(Scheme::choose(&model, &QatConfig::default(), &[]).is_err());
+    }
+
+    #[test]
+    fn tables_take_no_more_bytes_than_what_they_replace() {
+        let int4 = "int4g32".parse().unwrap();
+        let choose = |how, vocabulary, rows: &[(usize, Kind)]| choose_tables(how, vocabulary, 64, rows);
+        // Two consumers of 300 rows, 64 wide: tables of 2 V R bytes against (V + R) 64.
+        let both = [(300, Kind::INT8), (300, Kind::INT8)];
+        assert_eq!(choose(Fold::Auto, 30, &both), [true, true]);
+        assert_eq!(choose(Fold::Auto, 100, &both), [false, false]);
+        assert_eq!(choose(Fold::Always, 100, &both), [true, true]);
+        assert_eq!(choose(Fold::Never, 30, &both), [false, false]);
+        // Columns of four bits are half as long.
+        assert_eq!(choose(Fold::Auto, 30, &[(300, int4), (300, int4)]), [false, false]);
+        assert_eq!(choose(Fold::Auto, 18, &[(300, int4), (4000, Kind::INT8)]), [true, true]);
+        // The table has 2 * 33 * 40 = 2640 bytes, the columns 64 * 40 = 2560 and the embedding 2112 more.
+        assert_eq!(choose(Fold::Auto, 33, &[(40, Kind::INT8)]), [true]);
+    }
+}
