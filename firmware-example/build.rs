@@ -94,16 +94,21 @@ fn model(out: &Path) {
 fn bench(board: &str, out: &Path) {
     println!("cargo::rerun-if-changed=build");
     use blobs::Kernel::{Gru, Lstm, Matvec};
+    use kinglet::kernels::{Bits, Layout};
+    let target = variable("TARGET");
+    let dsp = target.starts_with("thumbv7em") || target.starts_with("thumbv8m.main");
+    let layout = if dsp { Layout::Pairs } else { Layout::Tiles };
     let shapes = [
-        (Matvec, 64, 64),
-        (Matvec, 128, 128),
+        (Matvec(Bits::Int8), 64, 64),
+        (Matvec(Bits::Int8), 128, 128),
         (Lstm, 32, 64),
         (Gru, 32, 64),
         (Lstm, 64, 128),
         // 256 KB of flash end here.
         (Gru, 64, 128),
-        (Matvec, 128, 512),
-        (Matvec, 256, 1024),
+        (Matvec(Bits::Int8), 128, 512),
+        (Matvec(Bits::Int4), 128, 512),
+        (Matvec(Bits::Int8), 256, 1024),
         (Lstm, 128, 256),
         (Gru, 128, 256),
     ];
@@ -111,13 +116,14 @@ fn bench(board: &str, out: &Path) {
     let mut list = String::from("&[");
     for &(kernel, input, size) in shapes {
         let (name, unit) = match kernel {
-            Matvec => ("matvec_i8", "out"),
+            Matvec(Bits::Int8) => ("matvec_i8", "out"),
+            Matvec(Bits::Int4) => ("matvec_i4", "out"),
             Lstm => ("lstm_step", "hidden"),
             Gru => ("gru_step", "hidden"),
         };
         let file = |label: &str, kernel: Option<blobs::Kernel>| {
             let path = out.join(format!("{name}-{input}-{size}{label}.kgl"));
-            write(&path, &blobs::one_operation(kernel, input, size));
+            write(&path, &blobs::one_operation(layout, kernel, input, size));
             format!("include_bytes!({path:?})")
         };
         let (with, without) = (file("", Some(kernel)), file("-nothing", None));

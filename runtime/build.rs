@@ -1,10 +1,24 @@
-//! Sets one cfg: `arm_dsp` where the target has the DSP extension of Armv7E-M (SMLAD, SXTB16). Stable Rust shows no
-//! `target_feature = "dsp"` for these targets, so the target's name decides.
+//! Chooses the kernels: one cfg from the name of the target.
+//!
+//! Stable Rust shows no `target_feature = "dsp"` for Cortex-M targets, so the target's name decides: `arm_dsp` (SMLAD and
+//! SXTB16: Cortex-M4, M7, M33, M55), `armv7m` (Cortex-M3), `armv6m` (Cortex-M0, M0+, M23).
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(arm_dsp)");
+    println!("cargo::rustc-check-cfg=cfg(armv8m)");
+    println!("cargo::rustc-check-cfg=cfg(armv7m)");
+    println!("cargo::rustc-check-cfg=cfg(armv6m)");
     println!("cargo::rerun-if-changed=build.rs");
-    if std::env::var("TARGET").is_ok_and(|target| target.starts_with("thumbv7em")) {
+    let target = std::env::var("TARGET").unwrap_or_default();
+    let starts = |names: &[&str]| names.iter().any(|name| target.starts_with(name));
+    if starts(&["thumbv7em", "thumbv8m.main"]) {
         println!("cargo::rustc-cfg=arm_dsp");
+        if target.starts_with("thumbv8m") {
+            println!("cargo::rustc-cfg=armv8m");
+        }
+    } else if starts(&["thumbv7m"]) {
+        println!("cargo::rustc-cfg=armv7m");
+    } else if starts(&["thumbv6m", "thumbv8m.base"]) {
+        println!("cargo::rustc-cfg=armv6m");
     }
 }

@@ -1,7 +1,9 @@
 //! What is inside a blob: its programs, operation by operation, with shapes and bytes.
 
-use kinglet::blob::schema::{Extent, Inputs, Kind, Op, Over, Pass, Slot, Slots, View};
-use kinglet::kernels::padded;
+use kinglet::blob::schema::{
+    Extent, Gru, Inputs, Kind, Linear, Lstm, MatrixRecord, Op, Over, Pass, Slot, View,
+};
+use kinglet::kernels::{Bits, ROWS};
 use kinglet::{Limits, Model};
 use serde::Serialize;
 
@@ -18,7 +20,9 @@ pub struct Layer {
     pub rows: usize,
     /// Columns of its product.
     pub columns: usize,
-    /// Bytes of weights and row records.
+    /// What its weights are.
+    pub weights: String,
+    /// Bytes of weights, row records and multipliers.
     pub weight_bytes: usize,
     /// Bytes of its token table or embedding.
     pub table_bytes: usize,
@@ -104,14 +108,37 @@ pub fn layers(model: &Model<'_>) -> Vec<Layer> {
             for _ in 0..pass.ops {
                 let Ok((op, after)) = postcard::take_from_bytes::<Op>(rest) else { return layers };
                 rest = after;
-                layers.push(layer(program, over, &op, usize::from(vocabulary), d.slots));
+                layers.push(layer(program, over, &op, usize::from(vocabulary), model));
             }
         }
     }
     layers
 }
 
-fn layer(program: &'static str, over: &'static str, op: &Op, vocabulary: usize, slots: Slots<'_>) -> Layer {
+/// Bytes of a matrix whose streams see so many columns of the inputs and of the state.
+fn bytes(matrix: &MatrixRecord, streams: &[(usize, [usize; 2])]) -> usize {
+    let groups = |columns: usize| match matrix.group {
+        0 => 0,
+        group => columns.div_ceil(usize::from(group)),
+    };
+    let one = |&(count, columns): &(usize, [usize; 2])| {
+        let multipliers: usize = columns.map(groups).iter().sum();
+        count * (matrix.bits.stream_bytes(columns.iter().sum()) + ROWS * (8 + multipliers))
+    };
+    streams.iter().map(one).sum::<usize>() + 16
+}
+
+/// Name of what weights are.
+fn kind_of(matrix: &MatrixRecord) -> String {
+    match (matrix.bits, matrix.group) {
+        (Bits::Int8, _) => "int8".into(),
+        (Bits::Int4, 0) => "int4".into(),
+        (Bits::Int4, group) => format!("int4:{group}"),
+    }
+}
+
+fn layer(program: &'static str, over: &'static str, op: &Op, vocabulary: usize, model: &Model<'_>) -> Layer {
+    let (slots, layout) = (model.description().slots, model.layout());
     let width = |slot: u8| slots.get(slot).map_or(0, |s| usize::from(s.width));
     let view = |v: &View| {
         if usize::from(v.width) == width(v.slot) {
@@ -124,6 +151,15 @@ fn layer(program: &'static str, over: &'static str, op: &Op, vocabulary: usize, 
     let list = |inputs: &Inputs| inputs.iter().map(view).collect::<Vec<_>>().join(" ");
     let table = |present: bool, rows: usize| if present { 2 * vocabulary * rows } else { 0 };
     let out = |out: &Option<View>| out.as_ref().map_or(String::new(), |v| format!(" {}", view(v)));
+    let matrix = match op {
+        Op::Linear(Linear { matrix, .. }) | Op::Gru(Gru { matrix, .. }) | Op::Lstm(Lstm { matrix, .. }) => {
+            let at = *matrix as usize;
+            model.data().get(at..at + 16).and_then(|b| MatrixRecord::from_bytes(b.first_chunk()?))
+        }
+        Op::Embed(_) | Op::Attend(_) => None,
+    };
+    let weights = matrix.as_ref().map_or("int8".into(), kind_of);
+    let bytes = |streams: &[(usize, [usize; 2])]| matrix.as_ref().map_or(0, |m| bytes(m, streams));
     let (operation, rows, columns, weight_bytes, table_bytes, slots) = match op {
         Op::Embed(o) => {
             let width = usize::from(o.to.width);
@@ -131,21 +167,24 @@ fn layer(program: &'static str, over: &'static str, op: &Op, vocabulary: usize, 
         }
         Op::Linear(o) => {
             let (rows, columns) = (usize::from(o.to.width), gathered(&o.inputs));
-            let bytes = padded(rows) * (padded(columns) + 8);
+            let bytes = bytes(&[(rows.div_ceil(ROWS), [layout.padded(columns), 0])]);
             let slots = format!("{} -> {}", list(&o.inputs), view(&o.to));
             ("linear", rows, columns, bytes, table(o.table.is_some(), rows), slots)
         }
         Op::Gru(o) => {
             let (units, x) = (width(o.hidden), gathered(&o.inputs));
-            let all = padded(x) + padded(units);
-            let records = if x == 0 { 3 } else { 4 };
-            let bytes = padded(units) * (3 * all + 8 * records);
+            let (groups, inputs, state) = (units.div_ceil(ROWS), layout.padded(x), layout.padded(units));
+            let mut streams = vec![(2 * groups, [inputs, state]), (groups, [0, state])];
+            if x > 0 {
+                streams.push((groups, [inputs, 0]));
+            }
+            let bytes = bytes(&streams);
             let slots = format!("{} {h} -> {h}{}", list(&o.inputs), out(&o.out), h = o.hidden);
             ("gru", units, x + units, bytes, table(o.table.is_some(), 3 * units), slots)
         }
         Op::Lstm(o) => {
             let (units, x) = (width(o.hidden), gathered(&o.inputs));
-            let bytes = 4 * units * (padded(x) + padded(units) + 8);
+            let bytes = bytes(&[(units, [layout.padded(x), layout.padded(units)])]);
             let slots =
                 format!("{} {h} {c} -> {h} {c}{}", list(&o.inputs), out(&o.out), h = o.hidden, c = o.cell);
             ("lstm", units, x + units, bytes, table(o.table.is_some(), 4 * units), slots)
@@ -161,6 +200,7 @@ fn layer(program: &'static str, over: &'static str, op: &Op, vocabulary: usize, 
         operation,
         rows,
         columns,
+        weights,
         weight_bytes,
         table_bytes,
         slots: slots.trim_start().to_owned(),

@@ -6,7 +6,7 @@
 //!              dev pairs ───────────────────▶ report ◀────┘  float against int8
 //! ```
 //! [`compile()`] does all of it. [`calibrate`] runs the trainer's float model and keeps ranges; [`lower`] knows both the
-//! network and the blob's operations; [`quantize`] and [`tiles`] know numbers alone; [`pack`] is the one writer of the
+//! network and the blob's operations; [`quantize`] and [`tiles`] know numbers alone, [`kinds`] how many bits each product gets; [`pack`] is the one writer of the
 //! format; [`report`] says what it cost. [`desktop`] runs blobs on the desktop, [`describe`] shows what is inside.
 
 pub mod calibrate;
@@ -15,6 +15,7 @@ mod compile;
 pub mod describe;
 pub mod desktop;
 pub mod error;
+pub mod kinds;
 pub mod lower;
 pub mod pack;
 pub mod quantize;

@@ -2,7 +2,8 @@
 
 use kinglet::Model;
 use kinglet::blob::schema::{Description, Offset, Op, Over, Pass};
-use kinglet::blob::{ALIGN, LAYOUT_GENERIC, MAGIC, PREAMBLE, VERSION, checksum};
+use kinglet::blob::{ALIGN, MAGIC, PREAMBLE, VERSION, checksum};
+use kinglet::kernels::Layout;
 
 use crate::error::{Error, Result};
 
@@ -78,7 +79,7 @@ impl Program {
 ///
 /// # Errors
 /// [`Error::Model`] when it would exceed 4 GiB, [`Error::Reload`] when the runtime refuses it.
-pub fn pack(description: &Description<'_>, section: &Section) -> Result<Vec<u8>> {
+pub fn pack(description: &Description<'_>, layout: Layout, section: &Section) -> Result<Vec<u8>> {
     let encoded = postcard::to_stdvec(description).map_err(|e| Error::Model(e.to_string()))?;
     let start = (PREAMBLE + encoded.len()).next_multiple_of(ALIGN);
     let total = start + section.bytes.len();
@@ -88,7 +89,7 @@ pub fn pack(description: &Description<'_>, section: &Section) -> Result<Vec<u8>>
     let mut blob = Vec::with_capacity(total);
     blob.extend(MAGIC);
     blob.extend(VERSION.to_le_bytes());
-    blob.extend(LAYOUT_GENERIC.to_le_bytes());
+    blob.extend((layout as u16).to_le_bytes());
     blob.extend(length.to_le_bytes());
     blob.extend(data.to_le_bytes());
     let head = blob.clone();

@@ -6,6 +6,8 @@
 use kinglet::blob::schema::Multiplier;
 use kinglet::fixed::MAX_MANTISSA;
 
+use crate::kinds::Kind;
+
 /// Scale of hidden states, contexts and encoder outputs that enter a product.
 pub const ACTIVATION: f64 = 1.0 / 128.0;
 /// Unit of the sums that enter a sigmoid or a tanh: Q3.12.
@@ -20,25 +22,32 @@ const LONE_BIAS: f64 = (1u32 << 20) as f64;
 
 /// Width of a requantized result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bits {
+pub enum Width {
     /// Saturates to [-127, 127].
     I8,
     /// Saturates to 16 bits.
     I16,
 }
 
-/// What turns a row's accumulator into its result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+impl Width {
+    /// log2 of how many times the result's range is smaller than 16 bits.
+    fn spare(self) -> i32 {
+        match self {
+            Self::I8 => 8,
+            Self::I16 => 0,
+        }
+    }
+}
+
+/// What turns a row's accumulator into its result, beside the second shift that all rows share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Record {
     /// Start of the accumulator, with the rounding of the first shift.
     pub bias: i32,
-    /// Accumulator units to result units.
-    pub multiplier: Multiplier,
-}
-
-impl Record {
-    /// Record of a row that only pads.
-    pub const PADDING: Self = Self { bias: 0, multiplier: Multiplier { mantissa: 0, pre: 0, post: 1 } };
+    /// Accumulator units to result units, with both shifts.
+    pub mantissa: u16,
+    /// First shift.
+    pub pre: u8,
 }
 
 /// One quantized row of a product.
@@ -46,10 +55,44 @@ impl Record {
 pub struct Row {
     /// As many as the row had weights.
     pub weights: Vec<i8>,
-    /// A weight is its integer times this.
+    /// A weight is its integer, times its group's multiplier if there are groups, times this.
     pub scale: f64,
+    /// Multipliers of groups of columns; empty without groups.
+    pub multipliers: Vec<u8>,
+    /// Columns a group.
+    pub group: usize,
+    /// Column at which groups start anew.
+    pub split: usize,
     /// Bias and requantization.
     pub record: Record,
+}
+
+impl Row {
+    /// The group of each column.
+    fn groups(&self) -> impl Iterator<Item = usize> + '_ {
+        groups(self.weights.len(), self.group, self.split)
+    }
+
+    /// Integers times their multipliers.
+    pub fn integers(&self) -> impl Iterator<Item = i32> + '_ {
+        let multiplier = |group: usize| self.multipliers.get(group).map_or(1, |&m| i32::from(m));
+        self.weights.iter().zip(self.groups()).map(move |(&w, group)| i32::from(w) * multiplier(group))
+    }
+
+    /// Sum of the integers times their multipliers.
+    pub fn total(&self) -> i32 {
+        self.integers().sum()
+    }
+}
+
+/// The group of each of `columns`, counted anew from `split` on; all 0 when groups have no columns.
+pub fn groups(columns: usize, group: usize, split: usize) -> impl Iterator<Item = usize> {
+    let before = if group == 0 { 0 } else { split.div_ceil(group) };
+    (0..columns).map(move |c| match (group, c < split) {
+        (0, _) => 0,
+        (_, true) => c / group,
+        (_, false) => before + (c - split) / group,
+    })
 }
 
 /// `2^exponent`, exact.
@@ -57,51 +100,120 @@ pub fn power_of_two(exponent: i32) -> f64 {
     libm::ldexp(1.0, exponent)
 }
 
-/// The multiplier nearest to a factor, for results of the given width.
-///
-/// The mantissa lies in [16320, 32640]; `post` is as large as the width allows and `pre` takes the rest (see
-/// `docs/quantization.md`, "Requantization"). Zero and factors below 2^-62 give mantissa 0 or a small one, factors
-/// above 16320 the largest that there is.
-pub fn multiplier(factor: f64, bits: Bits) -> Multiplier {
-    let most_post = match bits {
-        Bits::I16 => 15,
-        Bits::I8 => 23,
-    };
-    let least = f64::from(MAX_MANTISSA / 2);
-    for exponent in 1..=most_post + 31 {
-        let mantissa = (factor * power_of_two(exponent)).round();
-        if mantissa > f64::from(MAX_MANTISSA) {
-            break;
-        }
-        if mantissa >= least || exponent == most_post + 31 {
-            let post = exponent.min(most_post);
-            return Multiplier { mantissa: mantissa as u16, pre: (exponent - post) as u8, post: post as u8 };
-        }
-    }
-    Multiplier { mantissa: MAX_MANTISSA, pre: 0, post: 1 }
+/// The second shift of a matrix whose largest factor, accumulator units to result units, is `largest`.
+pub fn second_shift(largest: f64, width: Width) -> u8 {
+    let most = 15 + width.spare();
+    (1..=most).rev().find(|&post| largest * power_of_two(post) <= f64::from(MAX_MANTISSA)).unwrap_or(1) as u8
 }
 
-/// Quantizes a row of weights and its bias so that the requantized accumulator counts `unit`s.
+/// Mantissa and first shift nearest to a factor, given the second shift.
 ///
-/// The inputs of the product are int8 of scale [`ACTIVATION`]; what has another scale is folded into `weights` before.
-pub fn row(weights: &[f64], bias: f64, unit: f64, bits: Bits) -> Row {
-    let largest = weights.iter().fold(0.0_f64, |m, w| m.max(w.abs()));
-    let scale = if largest > 0.0 {
-        (largest / 127.0).max(bias.abs() / ACTIVATION / MAX_BIAS)
-    } else {
-        bias.abs() / ACTIVATION / LONE_BIAS
+/// The mantissa is the largest for which one step of the shifted accumulator is no more than one of the result (of 2^-8
+/// of one for int8 results): finer would let the 17 bits of the shifted accumulator saturate before the result does.
+pub fn multiplier(factor: f64, post: u8, width: Width) -> (u16, u8) {
+    let post = i32::from(post);
+    let most = power_of_two(post - width.spare()).clamp(1.0, f64::from(MAX_MANTISSA));
+    let mantissa = |pre: i32| (factor * power_of_two(pre + post)).round();
+    let pre = (0..=31).rev().find(|&pre| mantissa(pre) <= most).unwrap_or(0);
+    (mantissa(pre).min(f64::from(MAX_MANTISSA)) as u16, pre as u8)
+}
+
+/// A multiplier of its own, with both shifts: for single sums.
+pub fn lone_multiplier(factor: f64, width: Width) -> Multiplier {
+    let post = second_shift(factor, width);
+    let (mantissa, pre) = multiplier(factor, post, width);
+    Multiplier { mantissa, pre, post }
+}
+
+/// A float row and what its sums count.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Float {
+    /// Weights over int8 inputs of scale [`ACTIVATION`]; what has another scale is folded into them before.
+    pub weights: Vec<f64>,
+    /// Bias.
+    pub bias: f64,
+    /// Unit of the requantized sum.
+    pub unit: f64,
+    /// Column at which groups start anew.
+    pub split: usize,
+}
+
+/// Float rows of a matrix to integers, and the second shift that they share.
+pub fn rows(floats: &[Float], kind: Kind, width: Width) -> (Vec<Row>, u8) {
+    let mut rows: Vec<Row> = floats.iter().map(|float| integers(float, kind)).collect();
+    let factors: Vec<f64> =
+        rows.iter().zip(floats).map(|(row, float)| row.scale * ACTIVATION / float.unit).collect();
+    let post = second_shift(largest(&factors), width);
+    for ((row, float), factor) in rows.iter_mut().zip(floats).zip(factors) {
+        if row.scale == 0.0 {
+            continue;
+        }
+        let (mantissa, pre) = multiplier(factor, post, width);
+        let rounding = if pre > 0 { 1 << (pre - 1) } else { 0 };
+        let bias = (float.bias / (row.scale * ACTIVATION)).round() as i32;
+        row.record = Record { bias: bias.saturating_add(rounding), mantissa, pre };
+    }
+    (rows, post)
+}
+
+/// Integers and scale of a row.
+fn integers(float: &Float, kind: Kind) -> Row {
+    let Float { weights, bias, split, .. } = float;
+    let group = match kind {
+        Kind::Int4Groups(group) => usize::from(group),
+        _ => 0,
     };
-    if scale == 0.0 {
-        return Row { weights: vec![0; weights.len()], scale, record: Record::PADDING };
-    }
-    let multiplier = multiplier(scale * ACTIVATION / unit, bits);
-    let rounding = if multiplier.pre > 0 { 1 << (multiplier.pre - 1) } else { 0 };
-    let bias = (bias / (scale * ACTIVATION)).round() as i32;
-    Row {
-        weights: weights.iter().map(|w| (w / scale).round() as i8).collect(),
-        scale,
-        record: Record { bias: bias.saturating_add(rounding), multiplier },
-    }
+    let limit = if kind == Kind::Int8 { 127.0 } else { 7.0 };
+    let places: Vec<usize> = groups(weights.len(), group, *split).collect();
+    let count = places.last().map_or(0, |last| last + 1);
+    let members = |group: usize| -> Vec<f64> {
+        weights.iter().zip(&places).filter(|&(_, &place)| place == group).map(|(&w, _)| w).collect()
+    };
+    // The step of each group of columns.
+    let steps: Vec<f64> = match kind {
+        Kind::Int8 => vec![largest(weights) / limit],
+        _ => (0..count).map(|group| best_step(&members(group), limit, |step| step)).collect(),
+    };
+    let largest_step = largest(&steps);
+    let scale = match (largest_step > 0.0, kind) {
+        (true, Kind::Int4Groups(_)) => largest_step / 255.0,
+        (true, _) => largest_step,
+        (false, _) => bias.abs() / ACTIVATION / LONE_BIAS,
+    };
+    let scale = scale.max(bias.abs() / ACTIVATION / MAX_BIAS);
+    let multipliers: Vec<u8> = match kind {
+        Kind::Int4Groups(_) if scale > 0.0 => {
+            let whole = |step: f64| (step / scale).round().clamp(1.0, 255.0);
+            let multiplier = |group| best_step(&members(group), limit, |step| whole(step) * scale);
+            (0..count).map(|group| whole(multiplier(group)) as u8).collect()
+        }
+        Kind::Int4Groups(_) => vec![1; count],
+        _ => Vec::new(),
+    };
+    let step = |place: usize| scale * multipliers.get(place).map_or(1.0, |&m| f64::from(m));
+    let quantize = |(&w, &place): (&f64, &usize)| {
+        if scale > 0.0 { (w / step(place)).round().clamp(-limit, limit) as i8 } else { 0 }
+    };
+    let integers = weights.iter().zip(&places).map(quantize).collect();
+    Row { weights: integers, scale, multipliers, group, split: *split, record: Record::default() }
+}
+
+fn largest(values: &[f64]) -> f64 {
+    values.iter().fold(0.0_f64, |m, w| m.max(w.abs()))
+}
+
+/// The step with the least squared rounding error, of those that clip the largest value to 60 to 100 %, each first made
+/// one that is `possible`.
+///
+/// With few levels it pays to clip: the bulk of the values is rounded more finely.
+fn best_step(values: &[f64], limit: f64, possible: impl Fn(f64) -> f64) -> f64 {
+    let largest = largest(values);
+    let error = |step: f64| -> f64 {
+        values.iter().map(|v| (v - (v / step).round().clamp(-limit, limit) * step).powi(2)).sum()
+    };
+    let steps = (0..=20).map(|i| possible(largest * (1.0 - 0.02 * f64::from(i)) / limit));
+    let steps = steps.filter(|&step| step > 0.0).map(|step| (error(step), step));
+    steps.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(0.0, |(_, step)| step)
 }
 
 /// A vector in int8 with one scale: the integers and the scale (0 when all values are).
@@ -128,21 +240,28 @@ pub fn table(values: &[f64], unit: f64) -> (Vec<i16>, u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kinglet::fixed::{requantize, saturate_i8, saturate_i16};
+    use kinglet::fixed::{saturate_i8, saturate_i16, scale};
     use proptest::prelude::*;
 
-    fn real(m: Multiplier) -> f64 {
-        f64::from(m.mantissa) * power_of_two(-i32::from(m.pre) - i32::from(m.post))
+    fn row(weights: &[f64], bias: f64, kind: Kind, unit: f64, width: Width) -> (Row, u8) {
+        let (rows, post) = rows(&[Float { weights: weights.to_vec(), bias, unit, split: 0 }], kind, width);
+        (rows[0].clone(), post)
+    }
+
+    fn requantize(sum: i32, record: Record, post: u8) -> i32 {
+        scale(sum.wrapping_add(record.bias), record.mantissa, record.pre, post)
     }
 
     proptest! {
         #[test]
-        fn multipliers_are_normalised_and_near(exponent in -31.0..13.0_f64, wide: bool) {
-            let factor = exponent.exp2();
-            let m = multiplier(factor, if wide { Bits::I16 } else { Bits::I8 });
-            prop_assert!((16_320..=32_640).contains(&m.mantissa), "{m:?}");
-            prop_assert!(m.pre <= 31 && (1..=23).contains(&m.post), "{m:?}");
-            prop_assert!((real(m) / factor - 1.0).abs() < 4e-5, "{factor} {m:?}");
+        fn multipliers_are_near(exponent in -31.0..12.0_f64, wide: bool, less in 0..4_u8) {
+            let (factor, width) = (exponent.exp2(), if wide { Width::I16 } else { Width::I8 });
+            let post = second_shift(factor, width).saturating_sub(less).max(1);
+            let (mantissa, pre) = multiplier(factor, post, width);
+            prop_assert!(mantissa <= MAX_MANTISSA && pre <= 31 && (1..=23).contains(&post));
+            let real = f64::from(mantissa) * power_of_two(-i32::from(pre) - i32::from(post));
+            // A second shift that other rows forced down costs as many bits of the mantissa.
+            prop_assert!((real / factor - 1.0).abs() < 4e-5 * f64::from(1 << less) || factor < 1e-8 || post < 10);
         }
 
         #[test]
@@ -152,15 +271,16 @@ mod tests {
             bias in -3.0..3.0_f64,
             unit_bits in 3..14_i32,
             wide: bool,
+            kind in prop::sample::select(vec![Kind::Int8, Kind::Int4, Kind::Int4Groups(16)]),
         ) {
-            let (bits, unit) = if wide {
-                (Bits::I16, power_of_two(-unit_bits))
+            let (width, unit) = if wide {
+                (Width::I16, power_of_two(-unit_bits))
             } else {
-                (Bits::I8, power_of_two(-unit_bits.min(7)))
+                (Width::I8, power_of_two(-unit_bits.min(7)))
             };
-            let row = row(&weights, bias, unit, bits);
-            let product: i32 = row.weights.iter().zip(&inputs).map(|(&w, x)| i32::from(w) * x).sum();
-            let got = requantize(product + row.record.bias, row.record.multiplier);
+            let (row, post) = row(&weights, bias, kind, unit, width);
+            let product: i32 = row.integers().zip(&inputs).map(|(w, x)| w * x).sum();
+            let got = requantize(product, row.record, post);
             let exact = (f64::from(product) * row.scale * ACTIVATION + bias) / unit;
             // Half a step for each of the two shifts and for the bias.
             let bound = 1.0 + 0.5 * row.scale * ACTIVATION / unit + 4e-5 * exact.abs();
@@ -171,6 +291,22 @@ mod tests {
             } else {
                 let exact = exact.clamp(-127.0, 127.0);
                 prop_assert!((f64::from(saturate_i8(got)) - exact).abs() <= bound);
+            }
+        }
+
+        #[test]
+        fn integers_stand_for_their_weights(
+            weights in prop::collection::vec(-2.0..2.0_f64, 70),
+            split in prop::sample::select(vec![0usize, 16, 20]),
+        ) {
+            for (kind, steps) in [(Kind::Int8, 127.0), (Kind::Int4, 7.0), (Kind::Int4Groups(16), 7.0)] {
+                let row = integers(&Float { weights: weights.clone(), bias: 0.0, unit: 1.0, split }, kind);
+                let range = largest(&weights);
+                for (got, want) in row.integers().zip(&weights) {
+                    // Half a step, and what clipping to 60 % may take.
+                    let allowed = range * (0.51 / steps + if kind == Kind::Int8 { 0.0 } else { 0.4 });
+                    prop_assert!((f64::from(got) * row.scale - want).abs() <= allowed);
+                }
             }
         }
 
@@ -195,21 +331,48 @@ mod tests {
 
     #[test]
     fn factors_out_of_range_are_held() {
-        assert_eq!(multiplier(0.0, Bits::I16).mantissa, 0);
-        assert_eq!(multiplier(1e9, Bits::I8), Multiplier { mantissa: MAX_MANTISSA, pre: 0, post: 1 });
+        assert_eq!(multiplier(0.0, 15, Width::I16).0, 0);
+        assert_eq!(lone_multiplier(1e9, Width::I8), Multiplier { mantissa: MAX_MANTISSA, pre: 0, post: 1 });
+    }
+
+    #[test]
+    fn rows_of_one_matrix_may_differ_a_thousandfold() {
+        let float = |w: f64| Float { weights: vec![w; 4], bias: 0.0, unit: GATE, split: 0 };
+        let (rows, post) = rows(&[float(3.0), float(0.003)], Kind::Int8, Width::I16);
+        for (row, want) in rows.iter().zip([3.0 * 4.0 * 4096.0 / 128.0, 0.003 * 4.0 * 4096.0 / 128.0]) {
+            let sum = row.integers().sum();
+            assert_eq!(f64::from(requantize(sum, row.record, post)), f64::round(want));
+        }
+    }
+
+    #[test]
+    fn groups_start_anew_at_the_split() {
+        let groups: Vec<usize> = super::groups(8, 3, 4).collect();
+        assert_eq!(groups, [0, 0, 0, 1, 2, 2, 2, 3]);
+    }
+
+    #[test]
+    fn a_group_with_small_weights_keeps_its_precision() {
+        let mut weights = vec![1.0; 16];
+        weights.extend((0..16).map(|i| 0.01 * f64::from(i - 8) / 8.0));
+        let float = Float { weights: weights.clone(), bias: 0.0, unit: 1.0, split: 0 };
+        let row = integers(&float, Kind::Int4Groups(16));
+        let worst = row.integers().zip(&weights).map(|(q, w)| (f64::from(q) * row.scale - w).abs()).skip(16);
+        assert!(worst.fold(0.0, f64::max) < 0.0015);
     }
 
     #[test]
     fn a_bias_without_weights_survives() {
-        let row = row(&[0.0; 8], -1.5, GATE, Bits::I16);
-        assert_eq!(requantize(row.record.bias, row.record.multiplier), -6144);
-        assert_eq!(super::row(&[0.0; 8], 0.0, GATE, Bits::I16).record, Record::PADDING);
+        let (row, post) = row(&[0.0; 8], -1.5, Kind::Int8, GATE, Width::I16);
+        assert_eq!(requantize(0, row.record, post), -6144);
+        let (row, _) = self::row(&[0.0; 8], 0.0, Kind::Int8, GATE, Width::I16);
+        assert_eq!(row.record, Record::default());
     }
 
     #[test]
     fn a_bias_far_above_its_weights_does_not_overflow() {
-        let row = row(&[1e-9; 4], 2.0, GATE, Bits::I16);
-        assert_eq!(requantize(row.record.bias, row.record.multiplier), 8192);
+        let (row, post) = row(&[1e-9; 4], 2.0, Kind::Int8, GATE, Width::I16);
+        assert_eq!(requantize(0, row.record, post), 8192);
     }
 
     #[test]

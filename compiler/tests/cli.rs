@@ -141,7 +141,7 @@ fn wrong_usage_and_bad_files_have_their_exit_codes() {
         (&format!("{compile} missing/n.kgl"), 1, "cannot write missing/n.kgl"),
         (&format!("{compile} n.kgl --max-ram 10"), 1, "bytes of RAM, 10 are allowed"),
         (&format!("{compile} n.kgl --max-flash 10"), 1, "bytes of flash, 10 are allowed"),
-        (&format!("{compile} n.kgl --weights int4"), 2, "int4"),
+        (&format!("{compile} n.kgl --weights int5"), 2, "int5"),
     ] {
         let output = kinglet(dir.path(), args, b"");
         assert_eq!(code(&output), expected, "{args}: {}", stderr(&output));

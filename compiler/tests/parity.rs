@@ -1,6 +1,8 @@
 //! The integers against the float network, teacher forced, for every architecture that compiles.
 
+use kinglet::kernels::Layout;
 use kinglet::{Arena, Model, Session};
+use kinglet_compiler::kinds::{Kind, Kinds};
 use kinglet_compiler::lower::Fold;
 use kinglet_compiler::{Compiled, Error, Options, compile, lower};
 use kinglet_train::config::{
@@ -35,7 +37,7 @@ fn network(config: &ModelConfig, seed: u64) -> Network {
 }
 
 fn options(fold: Fold) -> Options {
-    let plan = lower::Plan { name: "test".into(), max_source: 20, max_target: 10, fold };
+    let plan = lower::Plan { fold, ..lower::Plan::new("test", 20, 10) };
     Options {
         plan,
         beam: 2,
@@ -50,6 +52,24 @@ fn options(fold: Fold) -> Options {
 fn build(network: &Network, options: &Options) -> Result<Compiled, Error> {
     let Network { model, source, target, dev } = network;
     compile(lower::Source { model, source_vocab: source, target_vocab: target }, dev, options)
+}
+
+/// All logits of the dev pairs, teacher forced, and the hypotheses of a beam search.
+fn outputs(network: &Network, blob: &[u8]) -> (Vec<i16>, Vec<(Vec<u16>, u32)>) {
+    let model = Model::from_bytes(blob).unwrap();
+    let mut ram = Arena::<32_768>::new();
+    let mut session = Session::new(&model, &mut ram, model.limits(3)).unwrap();
+    let (mut all, mut found) = (Vec::new(), Vec::new());
+    for pair in &network.dev {
+        session.read_text(pair.source.as_bytes()).unwrap();
+        let target = network.target.encode(&pair.target).ids;
+        let forced: Vec<u16> = target.iter().map(|&id| id as u16).collect();
+        session.force(&forced, |_, logits| all.extend(logits.iter().map(|l| l.get()))).unwrap();
+        let beam = kinglet::Options { beam_size: 3, ..kinglet::Options::default() };
+        let hypotheses = session.beam(&beam).unwrap();
+        found.extend(hypotheses.iter().map(|h| (h.tokens.to_vec(), h.log_prob.to_bits())));
+    }
+    (all, found)
 }
 
 /// Root of the mean squared difference of the logits, over the root of their mean square.
@@ -122,6 +142,27 @@ fn integer_logits_follow_the_float_logits() {
             let error = logit_error(&network, &compiled.blob);
             eprintln!("{error:.4} {fold:?} {config:?}");
             assert!(error < 0.03, "relative error {error:.3} with {fold:?} of {config:?}");
+        }
+    }
+}
+
+#[test]
+fn every_layout_gives_the_same_bits_and_int4_stays_near() {
+    for (seed, config) in architectures().iter().enumerate().step_by(3) {
+        let network = network(config, seed as u64);
+        let mut mixed = Kinds::all(Kind::Int4);
+        mixed.by_name.insert("decoder.fc_out".into(), Kind::Int8);
+        let kinds = [Kinds::default(), Kinds::all(Kind::Int4), Kinds::all(Kind::Int4Groups(16)), mixed];
+        for (kinds, allowed) in kinds.into_iter().zip([0.03, 0.5, 0.4, 0.4]) {
+            let blobs = [Layout::Tiles, Layout::Pairs, Layout::Blocks].map(|layout| {
+                let mut options = options(Fold::Never);
+                (options.plan.kinds, options.plan.layout) = (kinds.clone(), layout);
+                build(&network, &options).unwrap().blob
+            });
+            let [tiles, pairs, blocks] = blobs.each_ref().map(|blob| outputs(&network, blob));
+            assert!(tiles == pairs && tiles == blocks, "{kinds:?} of {config:?}");
+            let error = logit_error(&network, &blobs[0]);
+            assert!(error < allowed, "relative error {error:.3} with {kinds:?} of {config:?}");
         }
     }
 }

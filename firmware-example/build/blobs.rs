@@ -5,13 +5,14 @@
 //! an embedding lookup, which a blob without the operation measures alone.
 
 use kinglet::blob::schema::*;
-use kinglet::blob::{ALIGN, LAYOUT_GENERIC, MAGIC, PREAMBLE, VERSION, checksum};
+use kinglet::blob::{ALIGN, MAGIC, PREAMBLE, VERSION, checksum};
+use kinglet::kernels::{Bits, Layout};
 
 /// Which operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernel {
     /// Matrix of `size` rows.
-    Matvec,
+    Matvec(Bits),
     /// LSTM of `size` units.
     Lstm,
     /// GRU of `size` units.
@@ -19,25 +20,27 @@ pub enum Kernel {
 }
 
 /// The blob of an operation with `input` columns of x, or of the embedding alone.
-pub fn one_operation(kernel: Option<Kernel>, input: u16, size: u16) -> Vec<u8> {
+pub fn one_operation(layout: Layout, kernel: Option<Kernel>, input: u16, size: u16) -> Vec<u8> {
     let (x, out, hidden, cell, logits) = (0, 1, 2, 3, 4);
+    let mut regions = 0..;
     let mut data = Data::default();
     let whole = |slot, width| View { slot, start: 0, width };
-    let slot = |kind, width| Slot { extent: Extent::Once, kind, width };
+    let mut slot =
+        |kind, width| Slot { extent: Extent::Once, kind, region: regions.next().unwrap_or(0), width };
     let inputs: Inputs = [whole(x, input)].into_iter().collect();
     let columns = usize::from(input) + usize::from(size);
     let embed = Op::Embed(Embed { table: data.random(2 * usize::from(input)), to: whole(x, input) });
     let operation = kernel.map(|kernel| match kernel {
-        Kernel::Matvec => Op::Linear(Linear {
+        Kernel::Matvec(bits) => Op::Linear(Linear {
             inputs,
-            matrix: data.matrix(size.into(), input.into()),
+            matrix: data.matrix(bits, usize::from(size) * usize::from(input), size.into(), input.into()),
             table: None,
             activation: Activation::None,
             to: whole(out, size),
         }),
         Kernel::Lstm => Op::Lstm(Lstm {
             inputs,
-            matrix: data.matrix(4 * usize::from(size), columns),
+            matrix: data.matrix(Bits::Int8, 4 * usize::from(size) * columns, 4 * usize::from(size), columns),
             table: None,
             cell_bits: 11,
             hidden,
@@ -46,10 +49,7 @@ pub fn one_operation(kernel: Option<Kernel>, input: u16, size: u16) -> Vec<u8> {
         }),
         Kernel::Gru => Op::Gru(Gru {
             inputs,
-            matrix: Matrix {
-                weights: data.random(3 * usize::from(size) * columns),
-                rows: data.records(4 * usize::from(size), columns),
-            },
+            matrix: data.matrix(Bits::Int8, 3 * usize::from(size) * columns, 4 * usize::from(size), columns),
             table: None,
             candidate_bits: 12,
             hidden,
@@ -83,7 +83,7 @@ pub fn one_operation(kernel: Option<Kernel>, input: u16, size: u16) -> Vec<u8> {
         encode: &encode,
         step: &[],
     };
-    seal(&description, data.bytes())
+    seal(layout, &description, data.bytes())
 }
 
 /// A data section as it grows.
@@ -120,23 +120,24 @@ impl Data {
         self.tensor(&bytes)
     }
 
-    /// Appends row records that bring random sums over `columns` to a standard deviation of 1.25 in Q3.12, as a trained
-    /// gate has.
-    pub fn records(&mut self, rows: usize, columns: usize) -> Offset {
-        let deviation = 73.6 * 73.6 * (columns as f64).sqrt();
+    /// Appends a matrix of random weights, and row records that bring random sums over `columns` to a standard deviation
+    /// of 1.25 in Q3.12, as a trained gate has.
+    pub fn matrix(&mut self, bits: Bits, weights: usize, rows: usize, columns: usize) -> Matrix {
+        let deviation = match bits {
+            Bits::Int8 => 73.6 * 73.6 * (columns as f64).sqrt(),
+            Bits::Int4 => 73.6 * 4.3 * (columns as f64).sqrt(),
+        };
         let factor = 1.25 * 4096.0 / deviation;
         let post = 15;
         let pre = (32_640.0 / (factor * 32_768.0)).log2().floor().clamp(0.0, 31.0) as u8;
         let mantissa = (factor * 2f64.powi(i32::from(pre) + i32::from(post))).min(32_640.0) as u16;
         let mut record = 0i32.to_le_bytes().to_vec();
         record.extend_from_slice(&mantissa.to_le_bytes());
-        record.extend_from_slice(&[pre, post]);
-        self.tensor(&record.repeat(rows))
-    }
-
-    /// Appends random weights and their records.
-    pub fn matrix(&mut self, rows: usize, columns: usize) -> Matrix {
-        Matrix { weights: self.random(rows * columns), rows: self.records(rows, columns) }
+        record.extend_from_slice(&[pre, 0]);
+        let weights = self.random(bits.stream_bytes(weights) / 4);
+        let rows = self.tensor(&record.repeat(rows));
+        let matrix = MatrixRecord { weights, rows, multipliers: 0, group: 0, post, bits };
+        self.tensor(&matrix.to_bytes())
     }
 
     /// Appends a vocabulary of `b"ab"`.
@@ -161,7 +162,7 @@ pub fn put<T: serde::Serialize>(program: &mut Vec<u8>, value: &T) {
 }
 
 /// The finished blob.
-pub fn seal(description: &Description<'_>, data: &[u8]) -> Vec<u8> {
+pub fn seal(layout: Layout, description: &Description<'_>, data: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     put(&mut body, description);
     body.resize((PREAMBLE + body.len()).next_multiple_of(ALIGN) - PREAMBLE, 0);
@@ -169,7 +170,7 @@ pub fn seal(description: &Description<'_>, data: &[u8]) -> Vec<u8> {
     body.extend_from_slice(data);
     let mut blob = MAGIC.to_vec();
     blob.extend_from_slice(&VERSION.to_le_bytes());
-    blob.extend_from_slice(&LAYOUT_GENERIC.to_le_bytes());
+    blob.extend_from_slice(&(layout as u16).to_le_bytes());
     blob.extend_from_slice(&((PREAMBLE + body.len()) as u32).to_le_bytes());
     blob.extend_from_slice(&start.to_le_bytes());
     let crc = checksum(&blob, &body);

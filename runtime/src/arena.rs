@@ -4,6 +4,7 @@
 
 #![allow(unsafe_code)]
 
+use core::cell::Cell;
 use core::ops::{Deref, DerefMut};
 
 /// A buffer of `N` bytes, aligned as a session needs it.
@@ -56,15 +57,15 @@ impl<const N: usize> Deref for Aligned<[u8; N]> {
     }
 }
 
-/// The first `words` 16-bit words of a buffer and its remaining bytes; `None` when it is misaligned or too small.
-pub(crate) fn split_words(buffer: &mut [u8], words: usize) -> Option<(&mut [u16], &mut [u8])> {
-    let (head, rest) = buffer.split_at_mut_checked(words.checked_mul(2)?)?;
+/// The first `words` 16-bit words of a buffer; `None` when it is misaligned or too small.
+pub(crate) fn words(buffer: &mut [u8], words: usize) -> Option<&mut [u16]> {
+    let head = buffer.get_mut(..words.checked_mul(2)?)?;
     if !(head.as_ptr() as usize).is_multiple_of(4) {
         return None;
     }
     // SAFETY: every bit pattern is a u16, and the middle part is what the standard library finds aligned.
     let (_, aligned, _) = unsafe { head.align_to_mut::<u16>() };
-    (aligned.len() == words).then_some((aligned, rest))
+    (aligned.len() == words).then_some(aligned)
 }
 
 /// The same words, signed.
@@ -73,8 +74,9 @@ pub(crate) fn signed(words: &mut [u16]) -> &mut [i16] {
     unsafe { words.align_to_mut::<i16>().1 }
 }
 
-/// The same bytes, signed.
-pub(crate) fn signed_bytes(bytes: &mut [u8]) -> &mut [i8] {
-    // SAFETY: u8 and i8 have the same size and alignment, and every bit pattern is valid for both.
-    unsafe { bytes.align_to_mut::<i8>().1 }
+/// The bytes of words.
+pub(crate) fn as_bytes(words: &[Cell<i16>]) -> &[Cell<i8>] {
+    // SAFETY: a cell has the layout of its content, an i16 is two bytes without padding, bytes need no alignment, and
+    // every bit pattern is valid for both.
+    unsafe { core::slice::from_raw_parts(words.as_ptr().cast(), 2 * words.len()) }
 }

@@ -7,20 +7,26 @@ use crate::blob::schema::Multiplier;
 /// Most that a mantissa may be, so that `2^16 * mantissa` plus the rounding constant stays below 2^31.
 pub const MAX_MANTISSA: u16 = 32_640;
 
-/// The accumulator times the real factor of `m`, before saturation to the result's type.
+/// The accumulator times `mantissa / 2^(pre + post)`, before saturation to the result's type.
 ///
 /// `clamp(accumulator >> pre, -2^16, 2^16 - 1) * mantissa`, then a right shift by `post` that rounds half up.
 /// The rounding of the first shift is folded into the bias by the compiler (`+ 2^(pre-1)`).
 #[inline(always)]
-pub const fn requantize(accumulator: i32, m: Multiplier) -> i32 {
-    let mut x = accumulator >> (m.pre & 31);
+pub const fn scale(accumulator: i32, mantissa: u16, pre: u8, post: u8) -> i32 {
+    let mut x = accumulator >> (pre & 31);
     if x > 0xFFFF {
         x = 0xFFFF;
     }
     if x < -0x1_0000 {
         x = -0x1_0000;
     }
-    shift_round(x * m.mantissa as i32, m.post as u32)
+    shift_round(x.wrapping_mul(mantissa as i32), post as u32)
+}
+
+/// [`scale`] by a multiplier.
+#[inline(always)]
+pub const fn requantize(accumulator: i32, m: Multiplier) -> i32 {
+    scale(accumulator, m.mantissa, m.pre, m.post)
 }
 
 /// `x / 2^bits`, rounded half up (0 gives `x`).

@@ -3,40 +3,101 @@
 
 use core::cell::Cell;
 
+use crate::arena::as_bytes;
 use crate::blob::schema::*;
 use crate::blob::{take, tensor};
 use crate::fixed::q15_to_i8;
-use crate::kernels::{self, padded};
+use crate::kernels::{self, Columns, LANES, Layout, Rows};
 use crate::ops;
 
-/// What operations read and write. Slots are cells, so that an operation may read one part of a pool while it writes
+/// What operations read and write. Slots are cells, so that an operation may read one part of the arena while it writes
 /// another.
+///
+/// A program runs for one vector, or for two at once: two hypotheses, or two neighbouring source positions. Each has a
+/// *lane*: its own row of every slot, its own token, its own columns.
 pub(crate) struct Frame<'m, 'b> {
     pub data: &'m [u8],
+    pub layout: Layout,
     pub slots: Slots<'m>,
-    /// Hypotheses and source positions that there is room for.
-    pub beam: usize,
-    /// Gathered inputs of a product: int8 values, widened.
+    /// Where each slot starts in `arena`, low half, high half.
+    pub starts: &'b [[u16; 2]],
+    pub arena: &'b [Cell<i16>],
+    /// Gathered inputs of a product: int8 values, widened, with the layout's offset.
     pub columns: &'b mut [i16],
     /// Attention weights in 2^-15, one a source position.
     pub attention: &'b [Cell<u16>],
-    pub words: &'b [Cell<i16>],
-    pub bytes: &'b [Cell<i8>],
     pub source: &'b [Cell<u16>],
     pub source_len: usize,
-    pub position: usize,
-    pub hypothesis: usize,
-    pub token: u16,
+    pub lanes: Lanes,
 }
 
-/// Elements of all slots of a kind for a source length and a number of hypotheses.
-pub(crate) fn pool_len(slots: impl Iterator<Item = Slot>, kind: Kind, source: usize, beam: usize) -> usize {
-    let rows = |extent| match extent {
-        Extent::Once => 1,
-        Extent::Source => source,
-        Extent::Hypothesis => beam,
-    };
-    slots.filter(|s| s.kind == kind).map(|s| rows(s.extent) * s.width as usize).sum()
+/// One or two vectors that a program runs for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Lanes {
+    count: usize,
+    pub positions: [usize; LANES],
+    pub hypotheses: [usize; LANES],
+    pub tokens: [u16; LANES],
+}
+
+impl Lanes {
+    /// How many are in use.
+    pub fn count(&self) -> usize {
+        // A core that never has two need not look.
+        if LANES == 1 { 1 } else { self.count }
+    }
+
+    /// Uses so many.
+    pub fn set(&mut self, count: usize) {
+        self.count = count.min(LANES);
+    }
+}
+
+/// What `gather` left in the columns: those of the inputs, then those of the hidden state, for each lane.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gathered {
+    /// Padded columns of the inputs.
+    pub inputs: usize,
+    /// All padded columns.
+    pub all: usize,
+    /// Whether two lanes lie interleaved.
+    interleaved: bool,
+    /// Sums of the inputs' columns and of the others, by lane.
+    totals: [[i32; 2]; LANES],
+}
+
+/// Columns of a gathered product that some rows see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    All,
+    Inputs,
+    State,
+}
+
+/// What the sizes of slots follow from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    pub source: usize,
+    pub beam: usize,
+    pub lanes: usize,
+}
+
+/// Words of all slots: each region is as long as the longest slot in it. `place` is told where each slot starts.
+pub(crate) fn arrange(slots: Slots<'_>, size: Size, mut place: impl FnMut(usize, usize)) -> usize {
+    let mut start = 0;
+    // At most as many regions as slots, without a gap.
+    for region in 0..=u8::MAX {
+        let mut longest = None;
+        for (index, slot) in slots.iter().enumerate().filter(|(_, slot)| slot.region == region) {
+            place(index, start);
+            longest = longest.max(Some(slot.words(size.source, size.beam, size.lanes)));
+        }
+        match longest {
+            Some(words) => start += words,
+            None => break,
+        }
+    }
+    start
 }
 
 impl<'m, 'b> Frame<'m, 'b> {
@@ -45,71 +106,108 @@ impl<'m, 'b> Frame<'m, 'b> {
         let mut rest = program;
         while !rest.is_empty() {
             let (pass, body) = take::<Pass>(rest)?;
-            let positions = if pass.over == Over::Once { 1 } else { self.source_len };
-            for step in 0..positions {
-                self.position = if pass.over == Over::Backward { positions - 1 - step } else { step };
-                if pass.over != Over::Once {
-                    self.token = self.source.get(self.position)?.get();
-                }
-                rest = body;
-                for _ in 0..pass.ops {
-                    let (op, after) = take::<Op>(rest)?;
-                    ops::run(self, &op)?;
-                    rest = after;
-                }
-            }
+            rest = match pass.over {
+                Over::Once => self.pass(body, pass.ops)?,
+                Over::Forward | Over::Backward => self.positions(pass, body)?,
+            };
         }
         Some(())
+    }
+
+    /// Runs some operations; what follows them.
+    fn pass(&mut self, body: &'m [u8], ops: u8) -> Option<&'m [u8]> {
+        let mut rest = body;
+        for _ in 0..ops {
+            let (op, after) = take::<Op>(rest)?;
+            ops::run(self, &op)?;
+            rest = after;
+        }
+        Some(rest)
+    }
+
+    /// Runs a pass at every source position, two at a time where its only operation keeps nothing from one to the next.
+    fn positions(&mut self, pass: Pass, body: &'m [u8]) -> Option<&'m [u8]> {
+        let pairs = LANES.min(self.layout.lanes()) == 2
+            && pass.ops == 1
+            && ops::independent(self, &take::<Op>(body)?.0);
+        let mut rest = body;
+        let mut done = 0;
+        while done < self.source_len {
+            self.lanes.set(if pairs && self.source_len - done > 1 { 2 } else { 1 });
+            for lane in 0..self.lanes.count() {
+                let step = done + lane;
+                let position = if pass.over == Over::Backward { self.source_len - 1 - step } else { step };
+                *self.lanes.positions.get_mut(lane)? = position;
+                *self.lanes.tokens.get_mut(lane)? = self.source.get(position)?.get();
+            }
+            done += self.lanes.count();
+            rest = self.pass(body, pass.ops)?;
+        }
+        self.lanes.set(1);
+        Some(rest)
     }
 
     /// Zeroes every slot.
     pub fn clear(&mut self) {
-        self.words.iter().for_each(|w| w.set(0));
-        self.bytes.iter().for_each(|b| b.set(0));
+        self.arena.iter().for_each(|w| w.set(0));
     }
 
     /// Copies one hypothesis' rows over another's.
     pub fn copy(&mut self, from: usize, to: usize) -> Option<()> {
-        for (index, slot) in (0u8..).zip(self.slots.iter()) {
+        for (slot, start) in self.slots.iter().zip(self.starts) {
             if slot.extent != Extent::Hypothesis {
                 continue;
             }
             let width = slot.width as usize;
-            let start = self.slot_start(index, slot.kind);
-            let (from, to) = (start + from * width, start + to * width);
+            let start = word(start);
             match slot.kind {
-                Kind::I8 => copy_cells(self.bytes.get(from..)?.get(..width)?, self.bytes.get(to..)?),
-                Kind::I16 => copy_cells(self.words.get(from..)?.get(..width)?, self.words.get(to..)?),
+                Kind::I8 => {
+                    let rows = as_bytes(self.arena.get(start..)?);
+                    copy_cells(rows.get(from * width..)?.get(..width)?, rows.get(to * width..)?);
+                }
+                Kind::I16 => {
+                    let rows = self.arena.get(start..)?;
+                    copy_cells(rows.get(from * width..)?.get(..width)?, rows.get(to * width..)?);
+                }
             }
         }
         Some(())
     }
 
-    /// Position of a slot's first element in its pool: what the slots of its kind before it take. Cheap beside any
-    /// operation, and no table of it in RAM.
-    fn slot_start(&self, slot: u8, kind: Kind) -> usize {
-        pool_len(self.slots.iter().take(slot as usize), kind, self.source.len(), self.beam)
+    /// The arena from a slot's start on, and the slot.
+    fn slot(&self, slot: u8) -> Option<(&'b [Cell<i16>], Slot)> {
+        let start = word(self.starts.get(slot as usize)?);
+        Some((self.arena.get(start..)?, self.slots.get(slot)?))
     }
 
-    /// Position of a view's first element in its pool.
-    fn start(&self, view: View) -> Option<usize> {
-        let slot = self.slots.get(view.slot)?;
+    /// First element of a view in a lane's present row.
+    fn offset(&self, slot: &Slot, view: View, lane: usize) -> usize {
         let row = match slot.extent {
-            Extent::Once => 0,
-            Extent::Source => self.position,
-            Extent::Hypothesis => self.hypothesis,
+            Extent::Once => lane,
+            Extent::Source => self.lanes.positions.get(lane).copied().unwrap_or(0),
+            Extent::Hypothesis => self.lanes.hypotheses.get(lane).copied().unwrap_or(0),
         };
-        Some(self.slot_start(view.slot, slot.kind) + row * slot.width as usize + view.start as usize)
+        row * slot.width as usize + view.start as usize
     }
 
     /// The present row of an int8 view.
-    pub fn bytes(&self, view: View) -> Option<&'b [Cell<i8>]> {
-        self.bytes.get(self.start(view)?..)?.get(..view.width as usize)
+    pub fn bytes(&self, view: View, lane: usize) -> Option<&'b [Cell<i8>]> {
+        let (words, slot) = self.slot(view.slot)?;
+        as_bytes(words).get(self.offset(&slot, view, lane)..)?.get(..view.width as usize)
     }
 
     /// The present row of a 16-bit view.
-    pub fn words(&self, view: View) -> Option<&'b [Cell<i16>]> {
-        self.words.get(self.start(view)?..)?.get(..view.width as usize)
+    pub fn words(&self, view: View, lane: usize) -> Option<&'b [Cell<i16>]> {
+        let (words, slot) = self.slot(view.slot)?;
+        words.get(self.offset(&slot, view, lane)..)?.get(..view.width as usize)
+    }
+
+    /// Present rows of an int8 view in all lanes; empty where there is none.
+    pub fn bytes_or_none(&self, view: Option<View>, lane: usize) -> Option<&'b [Cell<i8>]> {
+        match view {
+            Some(view) => self.bytes(view, lane),
+            None => Some(&[]),
+        }
     }
 
     /// The whole present row of a slot.
@@ -119,52 +217,90 @@ impl<'m, 'b> Frame<'m, 'b> {
 
     /// Rows of an int8 slot that has one a source position.
     pub fn sequence(&self, slot: u8) -> Option<impl Iterator<Item = &'b [Cell<i8>]> + use<'b>> {
-        let width = self.slots.get(slot)?.width as usize;
-        let start = self.slot_start(slot, Kind::I8);
-        let rows = self.bytes.get(start..)?;
+        let (words, slot) = self.slot(slot)?;
+        let (rows, width) = (as_bytes(words), slot.width as usize);
         // Not `chunks_exact`: its length is a division that the optimizer cannot prove safe.
         Some((0..self.source_len).map_while(move |t| rows.get(t * width..)?.get(..width)))
     }
 
-    /// Fills the columns from `at` on with a view, rounded to int8 when it is Q0.15; where it ends.
-    pub fn gather(&mut self, at: usize, view: View) -> Option<usize> {
-        let end = at + view.width as usize;
-        let kind = self.slots.get(view.slot)?.kind;
-        let (bytes, words) = match kind {
-            Kind::I8 => (self.bytes(view)?, [].as_slice()),
-            Kind::I16 => ([].as_slice(), self.words(view)?),
+    /// Gathers the inputs of a product and, for a recurrent step, the hidden state, for every lane.
+    pub fn gather(
+        &mut self,
+        inputs: &Inputs,
+        state: Option<View>,
+        matrix: &MatrixRecord,
+    ) -> Option<Gathered> {
+        let input_width: usize = inputs.iter().map(|view| view.width as usize).sum();
+        let padded = self.layout.padded(input_width);
+        let all = padded + self.layout.padded(state.map_or(0, |view| view.width as usize));
+        let interleaved = self.lanes.count() == 2 && kernels::interleaved(self.layout, matrix.group);
+        let mut gathered = Gathered { inputs: padded, all, interleaved, totals: [[0; 2]; LANES] };
+        for lane in 0..self.lanes.count() {
+            let mut at = 0;
+            for view in inputs {
+                self.gather_view(&gathered, lane, at, *view)?;
+                at += view.width as usize;
+            }
+            self.pad(&gathered, lane, at..padded)?;
+            if let Some(view) = state {
+                self.gather_view(&gathered, lane, padded, view)?;
+                self.pad(&gathered, lane, padded + view.width as usize..all)?;
+            }
+            if !interleaved && kernels::needs_totals(self.layout, matrix.bits) {
+                let (inputs, state) = self.columns.get(lane * all..)?.get(..all)?.split_at_checked(padded)?;
+                *gathered.totals.get_mut(lane)? = [kernels::total(inputs), kernels::total(state)];
+            }
+        }
+        Some(gathered)
+    }
+
+    fn gather_view(&mut self, gathered: &Gathered, lane: usize, at: usize, view: View) -> Option<()> {
+        let offset = self.layout.column_offset();
+        match self.slots.get(view.slot)?.kind {
+            Kind::I8 => {
+                let row = self.bytes(view, lane)?;
+                fill(self.columns, gathered, lane, at, row.iter().map(|x| x.get() as i16 + offset))
+            }
+            Kind::I16 => {
+                let row = self.words(view, lane)?;
+                fill(self.columns, gathered, lane, at, row.iter().map(|x| q15_to_i8(x.get()) as i16 + offset))
+            }
+        }
+    }
+
+    fn pad(&mut self, gathered: &Gathered, lane: usize, range: core::ops::Range<usize>) -> Option<()> {
+        let offset = self.layout.column_offset();
+        fill(self.columns, gathered, lane, range.start, range.map(|_| offset))
+    }
+
+    /// Computes rows for every lane from gathered columns.
+    pub fn project(
+        &self,
+        rows: &Rows<'_>,
+        gathered: &Gathered,
+        part: Part,
+        to: [&[Cell<i16>]; LANES],
+    ) -> Option<()> {
+        let (start, end) = match part {
+            Part::All => (0, gathered.all),
+            Part::Inputs => (0, gathered.inputs),
+            Part::State => (gathered.inputs, gathered.all),
         };
-        let columns = self.columns.get_mut(at..end)?;
-        for (column, byte) in columns.iter_mut().zip(bytes) {
-            *column = byte.get() as i16;
+        if LANES == 2 && gathered.interleaved {
+            kernels::project_two(rows, self.columns.get(2 * start..2 * end)?, to);
+            return Some(());
         }
-        for (column, word) in columns.iter_mut().zip(words) {
-            *column = q15_to_i8(word.get()) as i16;
+        for (lane, to) in to.into_iter().enumerate().take(self.lanes.count()) {
+            let values = self.columns.get(lane * gathered.all..)?.get(start..end)?;
+            let [inputs, state] = *gathered.totals.get(lane)?;
+            let total = match part {
+                Part::All => inputs.wrapping_add(state),
+                Part::Inputs => inputs,
+                Part::State => state,
+            };
+            kernels::project(rows, &Columns { values, total }, to);
         }
-        Some(end)
-    }
-
-    /// Fills the columns up to the next whole tile with zeros; where they end.
-    pub fn pad(&mut self, at: usize) -> Option<usize> {
-        let end = padded(at);
-        self.columns.get_mut(at..end)?.fill(0);
-        Some(end)
-    }
-
-    /// Gathers all inputs of a product, padded; where they end.
-    pub fn gather_all(&mut self, inputs: &Inputs) -> Option<usize> {
-        let mut at = 0;
-        for view in inputs {
-            at = self.gather(at, *view)?;
-        }
-        self.pad(at)
-    }
-
-    /// The first `len` columns, in the order that the kernels read.
-    pub fn arranged(&mut self, len: usize) -> Option<&[i16]> {
-        let columns = self.columns.get_mut(..len)?;
-        kernels::arrange(columns);
-        Some(columns)
+        Some(())
     }
 
     /// `len` bytes of a tensor.
@@ -172,12 +308,40 @@ impl<'m, 'b> Frame<'m, 'b> {
         tensor(self.data, offset, len)
     }
 
-    /// The present token's row of a token table with `rows` entries a token.
-    pub fn table_row(&self, table: &Table, rows: usize) -> Option<&'m [[u8; 2]]> {
-        let row =
-            self.data.get(table.table as usize..)?.get(self.token as usize * rows * 2..)?.get(..rows * 2)?;
-        Some(row.as_chunks().0)
+    /// A lane's token's row of a token table with `rows` entries a token, and the entries' shift.
+    pub fn table_row(&self, table: &Option<Table>, rows: usize, lane: usize) -> Option<(&'m [[u8; 2]], u8)> {
+        let Some(table) = table else { return Some((&[], 0)) };
+        let token = *self.lanes.tokens.get(lane)? as usize;
+        let row = self.data.get(table.table as usize..)?.get(token * rows * 2..)?.get(..rows * 2)?;
+        Some((row.as_chunks().0, table.shift))
     }
+}
+
+/// Writes columns of a lane from `at` on.
+#[inline]
+fn fill(
+    columns: &mut [i16],
+    gathered: &Gathered,
+    lane: usize,
+    at: usize,
+    values: impl Iterator<Item = i16>,
+) -> Option<()> {
+    if LANES == 2 && gathered.interleaved {
+        // Two columns of the first lane, two of the second, ...
+        for (column, value) in (at..).zip(values) {
+            *columns.get_mut((column & !1) * 2 + (column & 1) + 2 * lane)? = value;
+        }
+    } else {
+        let columns = columns.get_mut(lane * gathered.all + at..)?;
+        for (column, value) in columns.iter_mut().zip(values) {
+            *column = value;
+        }
+    }
+    Some(())
+}
+
+fn word([low, high]: &[u16; 2]) -> usize {
+    (*low as u32 | (*high as u32) << 16) as usize
 }
 
 fn copy_cells<T: Copy>(from: &[Cell<T>], to: &[Cell<T>]) {

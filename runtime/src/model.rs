@@ -1,10 +1,11 @@
 //! A checked model and the RAM that it needs.
 
 use crate::blob::Blob;
-use crate::blob::schema::{Description, Extent, Kind};
+use crate::blob::schema::{Description, Extent};
 use crate::decode::MAX_BEAM;
 use crate::error::{LoadError, RunError};
-use crate::frame::pool_len;
+use crate::frame::{Size, arrange};
+use crate::kernels::Layout;
 use crate::vocab::Vocab;
 
 /// What a session is planned for.
@@ -27,20 +28,20 @@ impl Limits {
     }
 }
 
-/// How a session's buffer is cut, in elements.
+/// How a session's buffer is cut, in 16-bit words.
 pub(crate) struct Plan {
+    pub starts: usize,
     pub columns: usize,
-    pub words: usize,
+    pub arena: usize,
     pub attention: usize,
     pub source: usize,
     pub history: usize,
-    pub bytes: usize,
 }
 
 impl Plan {
     /// 16-bit words of all parts.
-    pub fn total_words(&self) -> usize {
-        self.columns + self.words + self.attention + self.source + self.history
+    pub fn words(&self) -> usize {
+        self.starts + self.columns + self.arena + self.attention + self.source + self.history
     }
 }
 
@@ -66,22 +67,29 @@ impl<'a> Model<'a> {
     /// are out of range.
     pub fn ram(&self, limits: &Limits) -> usize {
         let Ok(limits) = limits.check() else { return 0 };
-        let plan = self.plan(limits);
-        plan.total_words() * 2 + plan.bytes
+        self.plan(limits).words() * 2
     }
 
     pub(crate) fn plan(&self, limits: Limits) -> Plan {
-        let (source, beam) = (limits.source as usize, limits.beam as usize);
+        let size = self.size(limits);
+        let Size { source, beam, lanes } = size;
         let slots = self.blob.description.slots;
         let attends = slots.iter().any(|s| s.extent == Extent::Source);
+        let widest = self.blob.columns;
         Plan {
-            columns: self.blob.columns,
-            words: pool_len(slots.iter(), Kind::I16, source, beam),
+            starts: slots.0.len() / 2,
+            columns: widest.encode.max(lanes * widest.step),
+            arena: arrange(slots, size, |_, _| {}),
             attention: if attends { source } else { 0 },
             source,
             history: limits.target as usize * if beam == 1 { 1 } else { 2 * beam },
-            bytes: pool_len(slots.iter(), Kind::I8, source, beam),
         }
+    }
+
+    /// What the sizes of slots follow from.
+    pub(crate) fn size(&self, limits: Limits) -> Size {
+        let (source, beam) = (limits.source as usize, limits.beam as usize);
+        Size { source, beam, lanes: self.blob.layout.lanes().min(beam) }
     }
 
     /// The limits that the compiler planned for, with a beam.
@@ -98,6 +106,11 @@ impl<'a> Model<'a> {
     /// CRC-32 of the blob, as its preamble states it.
     pub fn crc(&self) -> u32 {
         self.blob.crc
+    }
+
+    /// How its weights are arranged.
+    pub fn layout(&self) -> Layout {
+        self.blob.layout
     }
 
     /// Source vocabulary.

@@ -5,10 +5,11 @@ use core::ops::ControlFlow;
 
 use heapless::Vec;
 
-use crate::arena::{signed, signed_bytes, split_words};
+use crate::arena::{signed, words};
 use crate::decode::{self, Decoder, Finished, MAX_BEAM, Options, natural};
 use crate::error::RunError;
-use crate::frame::Frame;
+use crate::frame::{Frame, Lanes, arrange};
+use crate::kernels::LANES;
 use crate::model::{Limits, Model};
 
 /// What became of a text.
@@ -75,20 +76,30 @@ struct Stepper<'m, 'b> {
 }
 
 impl Decoder for Stepper<'_, '_> {
-    fn step(&mut self, hypothesis: usize, token: u16) -> Result<(), RunError> {
-        self.frame.hypothesis = hypothesis;
-        self.frame.token = token;
+    fn step(&mut self, pairs: &[(u8, u16)]) -> Result<(), RunError> {
+        let lanes = &mut self.frame.lanes;
+        lanes.set(pairs.len());
+        for ((&(row, token), hypothesis), to) in
+            pairs.iter().zip(&mut lanes.hypotheses).zip(&mut lanes.tokens)
+        {
+            (*hypothesis, *to) = (row as usize, token);
+        }
         self.frame.run(self.model.blob.description.step).ok_or(RunError::Damaged)
     }
 
-    fn logits(&self) -> (&[Cell<i16>], u32) {
+    fn logits(&self, lane: usize) -> (&[Cell<i16>], u32) {
         let description = &self.model.blob.description;
         let view = self.frame.whole(description.logits);
-        (view.and_then(|v| self.frame.words(v)).unwrap_or(&[]), description.logit_bits as u32)
+        let logits = view.and_then(|v| self.frame.words(v, lane)).unwrap_or(&[]);
+        (logits, description.logit_bits as u32)
     }
 
     fn copy(&mut self, from: usize, to: usize) -> Result<(), RunError> {
         self.frame.copy(from, to).ok_or(RunError::Damaged)
+    }
+
+    fn lanes(&self) -> usize {
+        self.model.layout().lanes().min(LANES)
     }
 
     fn marks(&self) -> (u16, u16) {
@@ -110,26 +121,31 @@ impl<'m, 'b> Session<'m, 'b> {
             return Err(RunError::BufferTooSmall { needed, found });
         }
         let plan = model.plan(limits);
-        let (words, bytes) = split_words(buffer, plan.total_words()).ok_or(RunError::BufferMisaligned)?;
+        let words = words(buffer, plan.words()).ok_or(RunError::BufferMisaligned)?;
         let cut = |words: &'b mut [u16], at: usize| words.split_at_mut_checked(at).ok_or(RunError::Damaged);
+        let (starts, words) = cut(words, plan.starts)?;
         let (columns, words) = cut(words, plan.columns)?;
-        let (slots, words) = cut(words, plan.words)?;
+        let (arena, words) = cut(words, plan.arena)?;
         let (attention, words) = cut(words, plan.attention)?;
         let (source, history) = cut(words, plan.source)?;
-        let bytes = bytes.get_mut(..plan.bytes).ok_or(RunError::Damaged)?;
+        let slots = model.blob.description.slots;
+        let starts = starts.as_chunks_mut::<2>().0;
+        arrange(slots, model.size(limits), |slot, start| {
+            if let Some(place) = starts.get_mut(slot) {
+                *place = [start as u16, (start >> 16) as u16];
+            }
+        });
         let frame = Frame {
             data: model.blob.data,
-            slots: model.blob.description.slots,
-            beam: limits.beam as usize,
+            layout: model.blob.layout,
+            slots,
+            starts,
+            arena: Cell::from_mut(signed(arena)).as_slice_of_cells(),
             columns: signed(columns),
             attention: Cell::from_mut(attention).as_slice_of_cells(),
-            words: Cell::from_mut(signed(slots)).as_slice_of_cells(),
-            bytes: Cell::from_mut(signed_bytes(bytes)).as_slice_of_cells(),
             source: Cell::from_mut(source).as_slice_of_cells(),
             source_len: 0,
-            position: 0,
-            hypothesis: 0,
-            token: 0,
+            lanes: Lanes::default(),
         };
         Ok(Self { stepper: Stepper { model, frame }, history, finished: Vec::new(), limits })
     }
@@ -198,7 +214,8 @@ impl<'m, 'b> Session<'m, 'b> {
             return Err(RunError::SourceEmpty);
         }
         frame.clear();
-        frame.hypothesis = 0;
+        frame.lanes = Lanes::default();
+        frame.lanes.set(1);
         frame.run(model.blob.description.encode).ok_or(RunError::Damaged)
     }
 
@@ -273,7 +290,7 @@ impl<'m, 'b> Session<'m, 'b> {
         tokens: &[u16],
         mut on_step: impl FnMut(usize, &[Cell<i16>]),
     ) -> Result<(), RunError> {
-        self.forced(tokens, |step, stepper| on_step(step, stepper.logits().0))
+        self.forced(tokens, |step, stepper| on_step(step, stepper.logits(0).0))
     }
 
     /// Steps through given target tokens, then the end mark.
@@ -289,7 +306,7 @@ impl<'m, 'b> Session<'m, 'b> {
         self.encode(&Options::default())?;
         let mut last = target.sos;
         for (step, next) in tokens.iter().copied().chain([target.eos]).enumerate() {
-            self.stepper.step(0, last)?;
+            self.stepper.step(&[(0, last)])?;
             on_step(step, &self.stepper);
             last = next;
         }

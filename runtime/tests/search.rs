@@ -16,12 +16,16 @@ const BITS: u32 = 10;
 struct Toy {
     seed: u64,
     prefixes: Vec<Vec<u16>>,
-    logits: Vec<Cell<i16>>,
+    logits: [Vec<Cell<i16>>; 2],
 }
 
 impl Toy {
     fn new(seed: u64, vocabulary: usize) -> Self {
-        Self { seed, prefixes: vec![Vec::new(); 8], logits: vec![Cell::new(0); vocabulary] }
+        Self {
+            seed,
+            prefixes: vec![Vec::new(); 8],
+            logits: [vec![Cell::new(0); vocabulary], vec![Cell::new(0); vocabulary]],
+        }
     }
 
     fn logits_after(&self, prefix: &[u16]) -> Vec<i16> {
@@ -30,7 +34,7 @@ impl Toy {
             hash = (hash ^ (t as u64 + 1)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
             hash ^= hash >> 29;
         }
-        (0..self.logits.len() as u64)
+        (0..self.logits[0].len() as u64)
             .map(|i| {
                 let mut z = hash.wrapping_add(i.wrapping_mul(0x94D0_49BB_1331_11EB));
                 z = (z ^ (z >> 31)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
@@ -41,16 +45,22 @@ impl Toy {
 }
 
 impl Decoder for Toy {
-    fn step(&mut self, hypothesis: usize, token: u16) -> Result<(), RunError> {
-        self.prefixes[hypothesis].push(token);
-        for (to, logit) in self.logits.iter().zip(self.logits_after(&self.prefixes[hypothesis])) {
-            to.set(logit);
+    fn lanes(&self) -> usize {
+        1 + (self.seed % 2) as usize
+    }
+
+    fn step(&mut self, hypotheses: &[(u8, u16)]) -> Result<(), RunError> {
+        for (lane, &(row, token)) in hypotheses.iter().enumerate() {
+            self.prefixes[row as usize].push(token);
+            for (to, logit) in self.logits[lane].iter().zip(self.logits_after(&self.prefixes[row as usize])) {
+                to.set(logit);
+            }
         }
         Ok(())
     }
 
-    fn logits(&self) -> (&[Cell<i16>], u32) {
-        (&self.logits, BITS)
+    fn logits(&self, lane: usize) -> (&[Cell<i16>], u32) {
+        (&self.logits[lane], BITS)
     }
 
     fn copy(&mut self, from: usize, to: usize) -> Result<(), RunError> {

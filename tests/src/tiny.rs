@@ -29,6 +29,14 @@ pub fn config(cell: Cell, bidirectional: bool, layers: usize, attention: Attenti
 /// # Errors
 /// What the compiler returns.
 pub fn blob(config: &ModelConfig, fold: Fold, seed: u64) -> Result<Vec<u8>> {
+    planned(config, Plan { fold, ..Plan::new("tiny", 12, 8) }, seed)
+}
+
+/// Compiles a random network of these sizes as planned.
+///
+/// # Errors
+/// What the compiler returns.
+pub fn planned(config: &ModelConfig, plan: Plan, seed: u64) -> Result<Vec<u8>> {
     let source_vocab = Vocab::build(Tokens::Chars, SOURCES, 1);
     let target_vocab = Vocab::build(Tokens::Words, TARGETS, 1);
     let mut model = Seq2Seq::new(config, source_vocab.len(), target_vocab.len(), seed);
@@ -42,7 +50,7 @@ pub fn blob(config: &ModelConfig, fold: Fold, seed: u64) -> Result<Vec<u8>> {
         .map(|(source, target)| Pair { source: (*source).into(), target: target.into() })
         .collect();
     let options = Options {
-        plan: Plan { name: "tiny".into(), max_source: 12, max_target: 8, fold },
+        plan,
         beam: 4,
         max_ram: None,
         max_flash: None,

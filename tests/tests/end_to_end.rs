@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use kinglet::{Model, Options};
 use kinglet_compiler::desktop;
-use kinglet_compiler::lower::{Fold, Plan, Source};
+use kinglet_compiler::lower::{Plan, Source};
 use kinglet_train::config::Cell;
 use kinglet_train::tasks::{self, Task};
 use kinglet_train::trainer::{Run, Start, train};
@@ -32,7 +32,7 @@ fn a_generated_task_is_learned_compiled_and_decoded() {
         target_vocab: &checkpoint.target_vocab,
     };
     let options = kinglet_compiler::Options {
-        plan: Plan { name: "numbers".into(), max_source: 64, max_target: 16, fold: Fold::Auto },
+        plan: Plan::new("numbers", 64, 16),
         beam: 4,
         max_ram: None,
         max_flash: None,

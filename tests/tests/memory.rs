@@ -1,7 +1,9 @@
 //! One number of RAM, and clear answers to what does not fit.
 
+use kinglet::kernels::Layout;
 use kinglet::{Arena, Limits, Model, Options, RunError, Session};
-use kinglet_compiler::lower::Fold;
+use kinglet_compiler::kinds::{Kind, Kinds};
+use kinglet_compiler::lower::{Fold, Plan};
 use kinglet_tests::tiny;
 use kinglet_train::config::{AttentionKind, Cell};
 use proptest::prelude::*;
@@ -14,11 +16,14 @@ proptest! {
     fn ram_is_exact(
         lstm: bool, bidirectional: bool, layers in 1usize..3, attends: bool, fold: bool,
         source in 2u16..30, target in 1u16..20, beam in 1u8..=8, seed in 0u64..100,
+        layout in prop::sample::select(vec![Layout::Tiles, Layout::Pairs, Layout::Blocks]),
+        kind in prop::sample::select(vec![Kind::Int8, Kind::Int4, Kind::Int4Groups(16)]),
     ) {
         let cell = if lstm { Cell::Lstm } else { Cell::Gru };
         let attention = if attends { AttentionKind::Additive } else { AttentionKind::None };
         let fold = if fold { Fold::Always } else { Fold::Never };
-        let blob = tiny::blob(&tiny::config(cell, bidirectional, layers, attention), fold, seed).unwrap();
+        let plan = Plan { fold, layout, kinds: Kinds::all(kind), ..Plan::new("tiny", 12, 8) };
+        let blob = tiny::planned(&tiny::config(cell, bidirectional, layers, attention), plan, seed).unwrap();
         let model = Model::from_bytes(&blob).unwrap();
         let limits = Limits { source, target, beam };
         let needed = model.ram(&limits);

@@ -2,20 +2,42 @@
 
 use std::path::{Path, PathBuf};
 
+use kinglet::kernels::Layout;
 use kinglet_train::checkpoint::{Checkpoint, write_atomically};
 use kinglet_train::data::corpus;
 
 use crate::compile::{Compiled, Options, compile};
+use crate::kinds::{Kind, Kinds};
 use crate::lower::{Fold, Plan, Source};
 
 /// Longest source or target that can be planned for, marks not counted.
 const MAX_PLANNED: i64 = 4095;
 
-/// Kinds of weights that the compiler can write.
+/// Cores that weights can be arranged for; all of them run any blob, this one runs it fast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Weights {
-    /// Eight bits, one scale a row.
-    Int8,
+pub enum Target {
+    /// Cortex-M0, M3, RISC-V, desktops: plain tiles
+    Generic,
+    /// Cortex-M4, M7, M33: pairs of rows for SMLAD
+    Dsp,
+    /// Cortex-M55: blocks of columns for Helium
+    Mve,
+}
+
+impl From<Target> for Layout {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::Generic => Self::Tiles,
+            Target::Dsp => Self::Pairs,
+            Target::Mve => Self::Blocks,
+        }
+    }
+}
+
+/// `NAME=KIND`.
+fn named_kind(text: &str) -> Result<(String, Kind), String> {
+    let (name, kind) = text.split_once('=').ok_or("it takes NAME=KIND, such as decoder.fc_out=int8")?;
+    Ok((name.to_owned(), kind.parse()?))
 }
 
 /// Quantize a checkpoint and pack it into one blob
@@ -33,9 +55,15 @@ pub struct Args {
     /// Name inside the blob [default: the blob's file name]
     #[arg(long)]
     name: Option<String>,
-    /// Integers of the weights
-    #[arg(long, value_enum, default_value = "int8")]
-    weights: Weights,
+    /// Integers of the weights: int8, int4 (a scale a row) or int4:COLUMNS (and a multiplier for so many columns)
+    #[arg(long, value_name = "KIND", default_value = "int8")]
+    weights: Kind,
+    /// Other integers for one product, such as decoder.fc_out=int8; may be repeated
+    #[arg(long, value_name = "NAME=KIND", value_parser = named_kind)]
+    weights_of: Vec<(String, Kind)>,
+    /// The core that weights are arranged for
+    #[arg(long, value_enum, default_value = "generic")]
+    target: Target,
     /// Where a token's product with its embedding becomes a table
     #[arg(long, value_enum, default_value = "auto")]
     fold: Fold,
@@ -81,13 +109,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     plan.max_source = args.max_source.map_or(plan.max_source, |n| n + 1);
     plan.max_target = args.max_target.unwrap_or(plan.max_target);
     plan.fold = args.fold;
+    plan.kinds = Kinds { default: args.weights, by_name: args.weights_of.iter().cloned().collect() };
+    plan.layout = args.target.into();
     options.beam = args.beam_size;
     options.max_ram = args.max_ram;
     options.max_flash = args.max_flash;
     options.calibration_pairs = args.calibration_pairs.max(1);
     options.evaluation_sources = args.evaluation_sources;
     options.threads = args.threads.unwrap_or(options.threads);
-    let Weights::Int8 = args.weights;
 
     let compiled = compile(source(&checkpoint), &dev, &options)?;
     write_atomically(&args.output, &compiled.blob)?;
@@ -109,12 +138,7 @@ pub fn options(checkpoint: &Checkpoint, name: &str) -> Options {
     let planned = |length: usize| length.clamp(1, MAX_PLANNED as usize) as u16;
     let data = &checkpoint.config.data;
     Options {
-        plan: Plan {
-            name: name.to_owned(),
-            max_source: planned(data.max_source_len) + 1,
-            max_target: planned(data.max_target_len),
-            fold: Fold::Auto,
-        },
+        plan: Plan::new(name, planned(data.max_source_len) + 1, planned(data.max_target_len)),
         beam: 1,
         max_ram: None,
         max_flash: None,

@@ -4,11 +4,11 @@ use kinglet::blob::schema::{Gru, Lstm, Op, View};
 use kinglet_train::config::Cell;
 use kinglet_train::model::Tensor;
 
-use super::product::{Columns, Input, row, views, write};
+use super::product::{Columns, Input, Row, views};
 use super::token::Token;
 use super::{Builder, State};
 use crate::error::Result;
-use crate::quantize::{Bits, GATE, Row, fraction_bits, power_of_two};
+use crate::quantize::{GATE, Width, fraction_bits, power_of_two};
 use crate::tiles;
 
 /// Most fraction bits of a GRU candidate's recurrent part, and of a cell state.
@@ -91,26 +91,24 @@ impl<'a> Builder<'a> {
 
         let x: Vec<Columns<'_>> = inputs.iter().map(|i| i.columns).collect();
         let h = [Columns::whole(w_hh)];
-        let mut matrix = tiles::Matrix::default();
+        let mut streams: Vec<Vec<Row<'_, '_>>> = Vec::new();
         for start in (0..units).step_by(tiles::ROWS) {
             let group = start..units.min(start + tiles::ROWS);
-            let errors = &mut self.errors;
-            let mut stream = |groups: &[&[Columns<'_>]], gate: usize, bias: &[f64], unit: f64| {
-                let quantize = |unit_index| {
-                    row(errors, groups, gate * units + unit_index, bias[unit_index], unit, Bits::I16)
-                };
-                matrix.push(&group.clone().map(quantize).collect::<Vec<Row>>());
+            let mut stream = |parts, gate: usize, bias: &[f64], unit| {
+                let row = |i| Row { parts, index: gate * units + i, bias: bias[i], unit };
+                streams.push(group.clone().map(row).collect());
             };
-            stream(&[&x, &h], 0, &bias, GATE);
-            stream(&[&x, &h], 1, &bias[units..], GATE);
+            stream([&x, &h], 0, &bias, GATE);
+            stream([&x, &h], 1, &bias[units..], GATE);
             if !x.is_empty() {
-                stream(&[&x], 2, &bias[2 * units..], GATE);
+                stream([&x, &[]], 2, &bias[2 * units..], GATE);
             }
-            stream(&[&h], 2, recurrent_bias, candidate);
+            stream([&[], &h], 2, recurrent_bias, candidate);
         }
+        let matrix = self.product(spec.name, self.kinds.get(spec.name), Width::I16, &streams);
         Ok(Op::Gru(Gru {
             inputs: views(inputs)?,
-            matrix: write(&mut self.section, spec.name, &matrix),
+            matrix,
             table,
             candidate_bits,
             hidden: spec.state.hidden,
@@ -128,17 +126,13 @@ impl<'a> Builder<'a> {
         }
         let x: Vec<Columns<'_>> = inputs.iter().map(|i| i.columns).collect();
         let h = [Columns::whole(w_hh)];
-        let mut matrix = tiles::Matrix::default();
-        for unit in 0..units {
-            let quantize = |gate: usize| {
-                let index = gate * units + unit;
-                row(&mut self.errors, &[&x, &h], index, bias[index], GATE, Bits::I16)
-            };
-            matrix.push(&(0..4).map(quantize).collect::<Vec<Row>>());
-        }
+        let row = |index: usize| Row { parts: [&x, &h], index, bias: bias[index], unit: GATE };
+        let streams: Vec<Vec<Row<'_, '_>>> =
+            (0..units).map(|unit| (0..4).map(|gate| row(gate * units + unit)).collect()).collect();
+        let matrix = self.product(spec.name, self.kinds.get(spec.name), Width::I16, &streams);
         Ok(Op::Lstm(Lstm {
             inputs: views(inputs)?,
-            matrix: write(&mut self.section, spec.name, &matrix),
+            matrix,
             table,
             cell_bits: spec.state.cell_bits,
             hidden: spec.state.hidden,

@@ -12,7 +12,7 @@ use super::token::{Consumer, Token};
 use super::{Builder, State};
 use crate::error::Result;
 use crate::pack::Program;
-use crate::quantize::{self, Bits, fraction_bits, power_of_two};
+use crate::quantize::{self, Width, fraction_bits, power_of_two};
 
 /// Most fraction bits of a query.
 const MAX_QUERY_BITS: u8 = 12;
@@ -33,9 +33,11 @@ impl<'a> Builder<'a> {
         let decoder = &config.decoder;
         let first = self.weights("decoder", "l0")?.w_ih;
         let (out, bias) = (self.tensor("decoder.fc_out.weight")?, self.tensor("decoder.fc_out.bias")?);
-        let mut consumers = vec![Consumer { tensor: first, start: 0 }];
+        let consumer = |tensor, name: &str| Consumer { tensor, start: 0, kind: self.kinds.get(name) };
+        let mut consumers = vec![consumer(first, "decoder.rnn.l0")];
         if attention.is_some() {
-            consumers.push(Consumer { tensor: out, start: width(out) - decoder.embedding });
+            let start = width(out) - decoder.embedding;
+            consumers.push(Consumer { start, ..consumer(out, "decoder.fc_out") });
         }
         let fold = self.fold;
         let token = Token::plan(self, fold, self.tensor("decoder.embedding.weight")?, &consumers)?;
@@ -87,11 +89,12 @@ impl<'a> Builder<'a> {
         inputs.extend(token.input(out));
         let spec = LinearSpec {
             name: "decoder.fc_out",
+            kind: self.kinds.get("decoder.fc_out"),
             rows: 0..vocabulary,
             bias: if table.is_some() { None } else { Some(bias) },
             table,
             unit,
-            bits: Bits::I16,
+            width: Width::I16,
             activation: Activation::None,
             to: self.whole(logits),
         };
@@ -117,11 +120,12 @@ impl<'a> Builder<'a> {
         self.limits.insert("decoder.attention.query".into(), 32_767.0 * unit);
         let spec = LinearSpec {
             name: "decoder.attention.w_q",
+            kind: self.kinds.get("decoder.attention.w_q"),
             rows: 0..size,
             bias: None,
             table: None,
             unit,
-            bits: Bits::I16,
+            width: Width::I16,
             activation: Activation::None,
             to: self.whole(query),
         };
@@ -130,7 +134,7 @@ impl<'a> Builder<'a> {
 
         let (values, scale) = quantize::vector(&v.data);
         let floats: Vec<f64> = v.data.iter().map(|&v| f64::from(v)).collect();
-        self.errors.add(&v.name, &floats, &values, scale);
+        self.errors.add(&v.name, &floats, values.iter().map(|&q| f64::from(q) * scale));
         let largest = self.ranges.largest("decoder.attention.score") * LOG2_E as f32;
         let score_bits = fraction_bits(largest, MAX_LOG_BITS);
         self.limits.insert(
@@ -145,7 +149,7 @@ impl<'a> Builder<'a> {
             keys: attention.keys,
             key_scale: attention.key_scale,
             v: self.section.push_i8("decoder.attention.v", &values),
-            score: quantize::multiplier(factor, Bits::I16),
+            score: quantize::lone_multiplier(factor, Width::I16),
             score_bits,
             values: attention.values,
             to,

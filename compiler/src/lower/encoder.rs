@@ -9,7 +9,7 @@ use super::token::{Consumer, Token};
 use super::{Builder, State};
 use crate::error::Result;
 use crate::pack::Program;
-use crate::quantize::{Bits, GATE, power_of_two};
+use crate::quantize::{GATE, Width, power_of_two};
 
 /// Key units are told to the device in 2^-18.
 const KEY_SCALE_BITS: i32 = 18;
@@ -58,7 +58,9 @@ impl<'a> Builder<'a> {
         let consumers: Vec<Consumer<'a>> = directions
             .iter()
             .map(|(_, suffix)| {
-                Ok(Consumer { tensor: self.weights("encoder", &format!("l0{suffix}"))?.w_ih, start: 0 })
+                let tensor = self.weights("encoder", &format!("l0{suffix}"))?.w_ih;
+                let kind = self.kinds.get(&format!("encoder.rnn.l0{suffix}"));
+                Ok(Consumer { tensor, start: 0, kind })
             })
             .collect::<Result<_>>()?;
         let fold = self.fold;
@@ -145,11 +147,12 @@ impl<'a> Builder<'a> {
             row = rows.end;
             let spec = LinearSpec {
                 name: &format!("encoder.fc.{index}"),
+                kind: self.kinds.get("encoder.fc"),
                 rows,
                 bias: Some(bias),
                 table: None,
                 unit: GATE,
-                bits: Bits::I16,
+                width: Width::I16,
                 activation: Activation::Tanh { shift },
                 to,
             };
@@ -177,11 +180,12 @@ impl<'a> Builder<'a> {
         let keys = self.slot(Extent::Source, Kind::I8, size)?;
         let spec = LinearSpec {
             name: "decoder.attention.w_k",
+            kind: self.kinds.get("decoder.attention.w_k"),
             rows: 0..size,
             bias: Some(bias),
             table: None,
             unit,
-            bits: Bits::I8,
+            width: Width::I8,
             activation: Activation::None,
             to: self.whole(keys),
         };

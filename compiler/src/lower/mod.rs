@@ -14,12 +14,14 @@ mod vocabulary;
 use std::collections::BTreeMap;
 
 use kinglet::blob::schema::{Description, Extent, Kind, Slot, Slots, View};
+use kinglet::kernels::Layout;
 use kinglet_train::config::{AttentionKind, Cell};
 use kinglet_train::model::{Params, Seq2Seq, Tensor};
 use kinglet_train::vocab::Vocab;
 
 use crate::calibrate::Ranges;
 use crate::error::{Error, Result};
+use crate::kinds::Kinds;
 use crate::pack::{self, Program, Section};
 use product::Errors;
 
@@ -57,6 +59,18 @@ pub struct Plan {
     pub max_target: u16,
     /// Where embeddings become tables.
     pub fold: Fold,
+    /// What weights become.
+    pub kinds: Kinds,
+    /// How they are arranged.
+    pub layout: Layout,
+}
+
+impl Plan {
+    /// A plan for int8 weights in the layout that every core but those with DSP reads fast.
+    pub fn new(name: impl Into<String>, max_source: u16, max_target: u16) -> Self {
+        let (kinds, layout) = (Kinds::default(), Layout::Tiles);
+        Self { name: name.into(), max_source, max_target, fold: Fold::Auto, kinds, layout }
+    }
 }
 
 /// A blob with what is worth telling about its making.
@@ -76,11 +90,13 @@ pub struct Lowered {
 ///
 /// # Errors
 /// [`Error::Model`] when the network does not fit the format.
-pub fn lower(source: Source<'_>, ranges: &Ranges, plan: &Plan) -> Result<Lowered> {
+pub fn lower<'a>(source: Source<'a>, ranges: &'a Ranges, plan: &'a Plan) -> Result<Lowered> {
     let mut builder = Builder {
         params: &source.model.params,
         ranges,
         fold: plan.fold,
+        kinds: &plan.kinds,
+        layout: plan.layout,
         section: Section::default(),
         slots: Vec::new(),
         errors: Errors::default(),
@@ -111,7 +127,7 @@ pub fn lower(source: Source<'_>, ranges: &Ranges, plan: &Plan) -> Result<Lowered
         step: step.bytes(),
     };
     Ok(Lowered {
-        blob: pack::pack(&description, &builder.section)?,
+        blob: pack::pack(&description, plan.layout, &builder.section)?,
         tensors: builder.section.tensors().to_vec(),
         errors: builder.errors.relative(),
         limits: builder.limits,
@@ -132,6 +148,8 @@ struct Builder<'a> {
     params: &'a Params,
     ranges: &'a Ranges,
     fold: Fold,
+    kinds: &'a Kinds,
+    layout: Layout,
     section: Section,
     slots: Vec<Slot>,
     errors: Errors,
@@ -148,7 +166,7 @@ impl<'a> Builder<'a> {
             .map_err(|_| Error::Model("it needs more than 256 pieces of RAM: use fewer layers".into()))?;
         let width = u16::try_from(width)
             .map_err(|_| Error::Model(format!("a vector of {width} elements; at most 65535 fit")))?;
-        self.slots.push(Slot { extent, kind, width });
+        self.slots.push(Slot { extent, kind, region: index, width });
         Ok(index)
     }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use kinglet::blob::schema::{Activation, Linear, Matrix, Op, Table, View};
+use kinglet::blob::schema::{Activation, Linear, Matrix, MatrixRecord, Op, Table, View};
 use kinglet_train::model::Tensor;
 
 use super::Builder;
 use crate::error::Result;
-use crate::pack::Section;
-use crate::quantize::{self, ACTIVATION, Bits, Row};
+use crate::kinds::Kind;
+use crate::quantize::{self, ACTIVATION, Float, Width};
 use crate::tiles;
 
 /// Neighbouring columns of a float matrix that multiply one input.
@@ -55,11 +55,11 @@ pub struct Input<'a> {
 pub struct Errors(BTreeMap<String, (f64, f64)>);
 
 impl Errors {
-    /// Counts values that became integers times a scale.
-    pub fn add(&mut self, name: &str, values: &[f64], integers: &[i8], scale: f64) {
+    /// Counts values and what the integers stand for.
+    pub fn add(&mut self, name: &str, values: &[f64], quantized: impl Iterator<Item = f64>) {
         let (error, total) = self.0.entry(name.to_owned()).or_default();
-        for (value, &integer) in values.iter().zip(integers) {
-            *error += (value - f64::from(integer) * scale).powi(2);
+        for (value, quantized) in values.iter().zip(quantized) {
+            *error += (value - quantized).powi(2);
             *total += value * value;
         }
     }
@@ -71,41 +71,78 @@ impl Errors {
     }
 }
 
-/// A row over groups of columns, each group padded to whole tiles: its integers.
-pub fn row(
-    errors: &mut Errors,
-    groups: &[&[Columns<'_>]],
-    index: usize,
-    bias: f64,
-    unit: f64,
-    bits: Bits,
-) -> Row {
-    let mut weights = Vec::new();
-    for group in groups {
-        for columns in *group {
-            let fold = columns.scale / ACTIVATION;
-            weights.extend(columns.row(index).iter().map(|&w| f64::from(w) * fold));
-        }
-        weights.resize(weights.len().next_multiple_of(tiles::COLUMNS), 0.0);
-    }
-    let row = quantize::row(&weights, bias, unit, bits);
-    let mut at = 0;
-    for group in groups {
-        for columns in *group {
-            let range = at..at + columns.width;
-            errors.add(&columns.tensor.name, &weights[range.clone()], &row.weights[range], row.scale);
-            at += columns.width;
-        }
-        at = at.next_multiple_of(tiles::COLUMNS);
-    }
-    row
+/// A row of a product: which float columns stand side by side.
+pub struct Row<'a, 'b> {
+    /// Columns of the inputs, then those of the hidden state; each part is padded to whole tiles.
+    pub parts: [&'b [Columns<'a>]; 2],
+    /// Row of the float matrices.
+    pub index: usize,
+    pub bias: f64,
+    /// Unit of the result.
+    pub unit: f64,
 }
 
-/// Writes the two tensors of a product.
-pub fn write(section: &mut Section, name: &str, matrix: &tiles::Matrix) -> Matrix {
-    Matrix {
-        weights: section.push(format!("{name}.weights"), &matrix.weights),
-        rows: section.push(format!("{name}.rows"), &matrix.records),
+impl Builder<'_> {
+    /// Quantizes and writes a product given as streams of at most four rows; `name` is that of its tensors.
+    pub fn product(&mut self, name: &str, kind: Kind, width: Width, streams: &[Vec<Row<'_, '_>>]) -> Matrix {
+        let mut matrix = tiles::Matrix::new(self.layout, kind.bits());
+        let floats: Vec<Float> = streams.iter().flatten().map(|row| self.float(row)).collect();
+        let (rows, post) = quantize::rows(&floats, kind, width);
+        let mut at = 0;
+        for stream in streams {
+            let integers = &rows[at..at + stream.len()];
+            matrix.push(integers);
+            for ((row, integers), float) in stream.iter().zip(integers).zip(&floats[at..]) {
+                self.count(row, integers, float);
+            }
+            at += stream.len();
+        }
+        let section = &mut self.section;
+        let multipliers = match kind {
+            Kind::Int4Groups(_) => section.push(format!("{name}.groups"), &matrix.multipliers),
+            _ => 0,
+        };
+        let record = MatrixRecord {
+            weights: section.push(format!("{name}.weights"), &matrix.weights),
+            rows: section.push(format!("{name}.rows"), &matrix.records),
+            multipliers,
+            group: kind.group(),
+            post,
+            bits: kind.bits(),
+        };
+        section.push(format!("{name}.matrix"), &record.to_bytes())
+    }
+
+    /// The float weights of a row, as they multiply inputs of scale 2^-7, padded.
+    fn float(&self, row: &Row<'_, '_>) -> Float {
+        let mut weights = Vec::new();
+        let mut split = 0;
+        for part in row.parts {
+            if !part.is_empty() {
+                split = weights.len();
+            }
+            for columns in part {
+                let fold = columns.scale / ACTIVATION;
+                weights.extend(columns.row(row.index).iter().map(|&w| f64::from(w) * fold));
+            }
+            weights.resize(self.layout.padded(weights.len()), 0.0);
+        }
+        Float { weights, bias: row.bias, unit: row.unit, split }
+    }
+
+    /// Counts the rounding errors of a row's tensors.
+    fn count(&mut self, row: &Row<'_, '_>, integers: &quantize::Row, float: &Float) {
+        let quantized: Vec<f64> = integers.integers().map(|q| f64::from(q) * integers.scale).collect();
+        let mut at = 0;
+        for part in row.parts {
+            for columns in part {
+                let range = at..at + columns.width;
+                let (float, quantized) = (&float.weights[range.clone()], &quantized[range]);
+                self.errors.add(&columns.tensor.name, float, quantized.iter().copied());
+                at += columns.width;
+            }
+            at = self.layout.padded(at);
+        }
     }
 }
 
@@ -113,6 +150,8 @@ pub fn write(section: &mut Section, name: &str, matrix: &tiles::Matrix) -> Matri
 pub struct LinearSpec<'a> {
     /// Name of its tensors in the report.
     pub name: &'a str,
+    /// What its weights become.
+    pub kind: Kind,
     /// First row of the float matrices, and how many.
     pub rows: std::ops::Range<usize>,
     /// Bias tensor, whose rows are the matrices'; already in the table if there is one.
@@ -122,7 +161,7 @@ pub struct LinearSpec<'a> {
     /// Unit of a result, before the activation.
     pub unit: f64,
     /// Width of a result.
-    pub bits: Bits,
+    pub width: Width,
     /// What becomes of it.
     pub activation: Activation,
     /// Where it goes.
@@ -133,21 +172,16 @@ impl Builder<'_> {
     /// A linear map of gathered inputs.
     pub fn linear(&mut self, inputs: &[Input<'_>], spec: LinearSpec<'_>) -> Result<Op> {
         let columns: Vec<Columns<'_>> = inputs.iter().map(|i| i.columns).collect();
-        let mut matrix = tiles::Matrix::default();
         let rows: Vec<usize> = spec.rows.collect();
-        for stream in rows.chunks(tiles::ROWS) {
-            let rows: Vec<Row> = stream
-                .iter()
-                .map(|&index| {
-                    let bias = spec.bias.map_or(0.0, |b| f64::from(b.data[index]));
-                    row(&mut self.errors, &[&columns], index, bias, spec.unit, spec.bits)
-                })
-                .collect();
-            matrix.push(&rows);
-        }
+        let row = |&index: &usize| {
+            let bias = spec.bias.map_or(0.0, |b| f64::from(b.data[index]));
+            Row { parts: [&columns, &[]], index, bias, unit: spec.unit }
+        };
+        let streams: Vec<Vec<Row<'_, '_>>> =
+            rows.chunks(tiles::ROWS).map(|stream| stream.iter().map(row).collect()).collect();
         Ok(Op::Linear(Linear {
             inputs: views(inputs)?,
-            matrix: write(&mut self.section, spec.name, &matrix),
+            matrix: self.product(spec.name, spec.kind, spec.width, &streams),
             table: spec.table,
             activation: spec.activation,
             to: spec.to,

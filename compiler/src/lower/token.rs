@@ -6,13 +6,17 @@ use kinglet_train::model::Tensor;
 use super::product::{Columns, Input, width};
 use super::{Builder, Fold};
 use crate::error::Result;
+use crate::kinds::Kind;
 use crate::quantize;
+use crate::tiles;
 
 /// Rows of a product that a token enters, and where its columns stand in the float matrix.
 #[derive(Debug, Clone, Copy)]
 pub struct Consumer<'a> {
     pub tensor: &'a Tensor,
     pub start: usize,
+    /// What the product's weights become.
+    pub kind: Kind,
 }
 
 /// An embedding with the decision how each consumer receives it.
@@ -31,14 +35,15 @@ impl<'a> Token<'a> {
         consumers: &[Consumer<'a>],
     ) -> Result<Self> {
         let (vocabulary, embed) = (embedding.shape[0], width(embedding));
-        let rows: Vec<usize> = consumers.iter().map(|c| c.tensor.shape[0]).collect();
+        let rows: Vec<(usize, Kind)> = consumers.iter().map(|c| (c.tensor.shape[0], c.kind)).collect();
         let folded = choose(fold, vocabulary, embed, &rows);
         let looked_up = if folded.iter().all(|&f| f) {
             None
         } else {
             let (values, scale) = quantize::vector(&embedding.data);
             let floats: Vec<f64> = embedding.data.iter().map(|&v| f64::from(v)).collect();
-            builder.errors.add(&embedding.name, &floats, &values, scale);
+            let quantized = values.iter().map(|&q| f64::from(q) * scale);
+            builder.errors.add(&embedding.name, &floats, quantized);
             let table = builder.section.push_i8(&embedding.name, &values);
             let to = builder.bytes_once(embed)?;
             Some((to, scale, Op::Embed(Embed { table, to })))
@@ -92,19 +97,21 @@ impl<'a> Token<'a> {
     }
 }
 
-/// Which consumers, by their number of rows, get a table: whatever takes the fewest bytes; of equals, tables.
+/// Which consumers, by their rows and the kind of their weights, get a table: whatever takes the fewest bytes; of equals,
+/// tables.
 ///
 /// Folding all of them saves the embedding itself too.
-fn choose(fold: Fold, vocabulary: usize, embed: usize, rows: &[usize]) -> Vec<bool> {
-    let table = |rows: usize| 2 * vocabulary * rows;
-    let columns = |rows: usize| embed * rows;
+fn choose(fold: Fold, vocabulary: usize, embed: usize, consumers: &[(usize, Kind)]) -> Vec<bool> {
+    let table = |&(rows, _): &(usize, Kind)| 2 * vocabulary * rows;
+    let columns = |&(rows, kind): &(usize, Kind)| kind.bits().stream_bytes(embed) * rows / tiles::ROWS;
     match fold {
-        Fold::Always => vec![true; rows.len()],
-        Fold::Never => vec![false; rows.len()],
+        Fold::Always => vec![true; consumers.len()],
+        Fold::Never => vec![false; consumers.len()],
         Fold::Auto => {
-            let all: usize = rows.iter().map(|&r| table(r)).sum();
-            let some = vocabulary * embed + rows.iter().map(|&r| table(r).min(columns(r))).sum::<usize>();
-            rows.iter().map(|&r| all <= some || table(r) <= columns(r)).collect()
+            let all: usize = consumers.iter().map(table).sum();
+            let some: usize =
+                vocabulary * embed + consumers.iter().map(|c| table(c).min(columns(c))).sum::<usize>();
+            consumers.iter().map(|c| all <= some || table(c) <= columns(c)).collect()
         }
     }
 }
@@ -113,20 +120,26 @@ fn choose(fold: Fold, vocabulary: usize, embed: usize, rows: &[usize]) -> Vec<bo
 mod tests {
     use super::*;
 
+    fn int8(rows: &[usize]) -> Vec<(usize, Kind)> {
+        rows.iter().map(|&rows| (rows, Kind::Int8)).collect()
+    }
+
     #[test]
     fn tables_are_chosen_when_they_are_not_larger() {
         // Two consumers of 3 x 100 rows, 64 wide: tables of 2 V R against (V + R) 64.
-        assert_eq!(choose(Fold::Auto, 30, 64, &[300, 300]), [true, true]);
-        assert_eq!(choose(Fold::Auto, 100, 64, &[300, 300]), [false, false]);
-        assert_eq!(choose(Fold::Always, 100, 64, &[300, 300]), [true, true]);
-        assert_eq!(choose(Fold::Never, 30, 64, &[300, 300]), [false, false]);
+        let rows = int8(&[300, 300]);
+        assert_eq!(choose(Fold::Auto, 30, 64, &rows), [true, true]);
+        assert_eq!(choose(Fold::Auto, 100, 64, &rows), [false, false]);
+        assert_eq!(choose(Fold::Always, 100, 64, &rows), [true, true]);
+        assert_eq!(choose(Fold::Never, 30, 64, &rows), [false, false]);
+        assert_eq!(choose(Fold::Auto, 30, 64, &[(300, Kind::Int4), (300, Kind::Int4)]), [false, false]);
     }
 
     #[test]
     fn the_embedding_itself_can_tip_the_balance() {
         // The table has 2 * 33 * 40 = 2640 bytes, the columns 64 * 40 = 2560 and the embedding 2112 more.
-        assert_eq!(choose(Fold::Auto, 33, 64, &[40]), [true]);
-        assert_eq!(choose(Fold::Auto, 33, 64, &[4000]), [false]);
+        assert_eq!(choose(Fold::Auto, 33, 64, &int8(&[40])), [true]);
+        assert_eq!(choose(Fold::Auto, 33, 64, &int8(&[4000])), [false]);
     }
 
     #[test]
@@ -138,7 +151,7 @@ mod tests {
         };
         for v in [4, 31, 32, 33, 70, 500] {
             for rows in [vec![96, 96], vec![300, 40], vec![300, v], vec![12]] {
-                let auto = bytes(&choose(Fold::Auto, v, 64, &rows), v, 64, &rows);
+                let auto = bytes(&choose(Fold::Auto, v, 64, &int8(&rows)), v, 64, &rows);
                 for bits in 0..1 << rows.len() {
                     let choice: Vec<bool> = (0..rows.len()).map(|i| bits >> i & 1 == 1).collect();
                     assert!(auto <= bytes(&choice, v, 64, &rows), "{v} {rows:?} {choice:?}");

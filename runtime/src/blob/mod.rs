@@ -6,14 +6,14 @@ mod validate;
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 
 use crate::error::LoadError;
+use crate::kernels::Layout;
 use schema::Description;
+pub(crate) use validate::Widest;
 
 /// First bytes of every blob, of this and every other version.
 pub const MAGIC: [u8; 4] = *b"KNGL";
 /// Format version; it moves when old bytes would be misread.
-pub const VERSION: u16 = 1;
-/// Weight layout that every core reads.
-pub const LAYOUT_GENERIC: u16 = 0;
+pub const VERSION: u16 = 2;
 /// Bytes before the description.
 pub const PREAMBLE: usize = 20;
 /// Tensors and the data section start at multiples of this.
@@ -34,8 +34,10 @@ pub fn checksum(head: &[u8], rest: &[u8]) -> u32 {
 pub(crate) struct Blob<'a> {
     pub description: Description<'a>,
     pub data: &'a [u8],
-    /// Widest gathered product, in columns.
-    pub columns: usize,
+    /// How weights are arranged.
+    pub layout: Layout,
+    /// Widest gathered products.
+    pub columns: Widest,
     pub crc: u32,
 }
 
@@ -58,9 +60,9 @@ impl<'a> Blob<'a> {
             return Err(LoadError::Version { found: version, supported: VERSION });
         }
         let layout = u16::from_le_bytes([l0, l1]);
-        if layout != LAYOUT_GENERIC {
+        let Some(layout) = Layout::from_number(layout) else {
             return Err(LoadError::Layout(layout));
-        }
+        };
         let stated = u32::from_le_bytes([n0, n1, n2, n3]);
         if found < stated {
             return Err(LoadError::Truncated { needed: stated, found });
@@ -81,8 +83,8 @@ impl<'a> Blob<'a> {
         };
         let (description, _padding) =
             postcard::take_from_bytes::<Description<'_>>(description).map_err(|_| LoadError::Description)?;
-        let columns = validate::validate(&description, data)?;
-        Ok(Self { description, data, columns, crc })
+        let columns = validate::validate(&description, layout, data)?;
+        Ok(Self { description, data, layout, columns, crc })
     }
 }
 
@@ -94,4 +96,9 @@ pub(crate) fn take<'a, T: serde::Deserialize<'a>>(program: &'a [u8]) -> Option<(
 /// `len` bytes of a tensor.
 pub(crate) fn tensor(data: &[u8], offset: u32, len: usize) -> Option<&[u8]> {
     data.get(offset as usize..)?.get(..len)
+}
+
+/// A matrix' record.
+pub(crate) fn matrix(data: &[u8], matrix: schema::Matrix) -> Option<schema::MatrixRecord> {
+    schema::MatrixRecord::from_bytes(data.get(matrix as usize..)?.first_chunk()?)
 }

@@ -10,6 +10,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernels::Bits;
+
 /// Most inputs that one product may gather.
 pub const MAX_INPUTS: usize = 4;
 
@@ -100,38 +102,54 @@ pub struct Slot {
     pub extent: Extent,
     /// Its element type.
     pub kind: Kind,
+    /// Which stretch of the arena it lies in. Slots that are never in use at the same time may share one, which is as
+    /// long as the longest of them. Numbered from 0 without gaps in the order of the slots.
+    pub region: u8,
     /// Elements a row.
     pub width: u16,
 }
 
 impl Slot {
-    /// Extent, kind (numbers of their variants), width.
+    /// Extent and kind (numbers of their variants) in the low and the high half of a byte, region, width.
     pub const fn to_bytes(&self) -> [u8; 4] {
         let [low, high] = self.width.to_le_bytes();
-        [self.extent as u8, self.kind as u8, low, high]
+        [self.extent as u8 | (self.kind as u8) << 4, self.region, low, high]
     }
 
     /// The slot that these bytes mean, if any.
     pub const fn from_bytes(bytes: &[u8; 4]) -> Option<Self> {
-        let extent = match bytes[0] {
+        let extent = match bytes[0] & 15 {
             0 => Extent::Once,
             1 => Extent::Source,
             2 => Extent::Hypothesis,
             _ => return None,
         };
-        let kind = match bytes[1] {
+        let kind = match bytes[0] >> 4 {
             0 => Kind::I8,
             1 => Kind::I16,
             _ => return None,
         };
-        Some(Self { extent, kind, width: u16::from_le_bytes([bytes[2], bytes[3]]) })
+        Some(Self { extent, kind, region: bytes[1], width: u16::from_le_bytes([bytes[2], bytes[3]]) })
+    }
+
+    /// 16-bit words that it takes for a source length, a beam and so many hypotheses at once.
+    pub const fn words(&self, source: usize, beam: usize, lanes: usize) -> usize {
+        let rows = match self.extent {
+            Extent::Once => lanes,
+            Extent::Source => source,
+            Extent::Hypothesis => beam,
+        };
+        match self.kind {
+            Kind::I8 => (rows * self.width as usize).div_ceil(2),
+            Kind::I16 => rows * self.width as usize,
+        }
     }
 }
 
 /// How many rows a slot has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// One.
+    /// One; two where a beam's hypotheses are computed two at a time (layout Pairs).
     Once,
     /// One for each source position.
     Source,
@@ -204,18 +222,68 @@ pub struct Embed {
     pub to: View,
 }
 
-/// What enters a product: int8 values, zero-padded to a multiple of 4 columns.
+/// What enters a product: int8 values, zero-padded to whole tiles of the blob's layout.
 ///
 /// An int8 view is taken as it is. A 16-bit view is Q0.15 and is rounded to 2^-7.
 pub type Inputs = heapless::Vec<View, MAX_INPUTS, u8>;
 
+/// A matrix: the offset of its 16-byte record, see [`MatrixRecord`].
+pub type Matrix = Offset;
+
 /// Weights of a product and how its accumulators become results: see `docs/format.md`, "Tiles" and "Row records".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Matrix {
-    /// Tensor of int8 weights in tiles of 4 rows by 4 columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MatrixRecord {
+    /// Tensor of weights in tiles of the blob's layout, streams of four rows one after the other.
     pub weights: Offset,
     /// Tensor of row records, 8 bytes a row.
     pub rows: Offset,
+    /// Tensor `u8` of multipliers, by stream of four rows, group of columns, row; 0 without groups.
+    pub multipliers: Offset,
+    /// Columns of a group, which share a multiplier: a multiple of 16, 16 to 256; 0 without groups. Groups start anew where
+    /// the hidden state's columns begin.
+    pub group: u16,
+    /// Rounding right shift after the multiplication with a row's mantissa, 1 to 23.
+    pub post: u8,
+    /// Size of a weight.
+    pub bits: Bits,
+}
+
+impl MatrixRecord {
+    /// Members in order, little-endian; the last is the number of bits.
+    pub fn to_bytes(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        let words = [self.weights, self.rows, self.multipliers];
+        for (to, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+            *to = word.to_le_bytes();
+        }
+        let [low, high] = self.group.to_le_bytes();
+        let bits = match self.bits {
+            Bits::Int8 => 8,
+            Bits::Int4 => 4,
+        };
+        bytes[12..].copy_from_slice(&[low, high, self.post, bits]);
+        bytes
+    }
+
+    /// The matrix that these bytes mean, if any.
+    pub fn from_bytes(bytes: &[u8; 16]) -> Option<Self> {
+        let [weights, rows, multipliers, [low, high, post, bits]] = bytes.as_chunks::<4>().0 else {
+            return None;
+        };
+        let bits = match bits {
+            8 => Bits::Int8,
+            4 => Bits::Int4,
+            _ => return None,
+        };
+        Some(Self {
+            weights: u32::from_le_bytes(*weights),
+            rows: u32::from_le_bytes(*rows),
+            multipliers: u32::from_le_bytes(*multipliers),
+            group: u16::from_le_bytes([*low, *high]),
+            post: *post,
+            bits,
+        })
+    }
 }
 
 /// The part of a product that depends on the present token alone, computed by the compiler.
@@ -232,7 +300,7 @@ pub struct Table {
 pub struct Linear {
     /// Columns, in order.
     pub inputs: Inputs,
-    /// Weights and row records of `to.width` rows, rounded up to a multiple of 4.
+    /// Weights of `to.width` rows, rounded up to a multiple of 4.
     pub matrix: Matrix,
     /// Token part.
     pub table: Option<Table>,

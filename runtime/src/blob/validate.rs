@@ -4,20 +4,30 @@
 //! own numbers first, then the slots that it names, then the tensors, whose sizes follow from those.
 
 use super::schema::*;
-use super::{ALIGN, take, tensor};
+use super::{ALIGN, matrix, take, tensor};
 use crate::error::{Fault, LoadError};
 use crate::fixed::MAX_MANTISSA;
-use crate::kernels::padded;
+use crate::kernels::{Layout, ROWS};
 
 /// Most elements of an attention energy, so that the score's sum stays below 2^31.
 const MAX_ENERGY: usize = 512;
+/// Most columns of a product.
+const MAX_COLUMNS: usize = 16_384;
 /// Longest source or target that a model may be planned for.
 pub const MAX_LENGTH: u16 = 4096;
 
 type Check<T = ()> = Result<T, Fault>;
 
+/// Columns of the widest gathered product of each program.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Widest {
+    pub encode: usize,
+    pub step: usize,
+}
+
 struct Context<'a> {
     description: &'a Description<'a>,
+    layout: Layout,
     data: &'a [u8],
     /// Vocabulary size of the present token.
     vocabulary: usize,
@@ -25,14 +35,21 @@ struct Context<'a> {
     at_position: bool,
     /// Whether the present pass belongs to the step program.
     step: bool,
-    columns: usize,
+    columns: Widest,
 }
 
-/// Checks everything; the widest gathered product in columns.
-pub fn validate(description: &Description<'_>, data: &[u8]) -> Result<usize, LoadError> {
+/// Checks everything; the widest gathered products.
+pub fn validate(description: &Description<'_>, layout: Layout, data: &[u8]) -> Result<Widest, LoadError> {
     let outside = |fault| LoadError::Invalid { op: 255, fault };
-    let mut context =
-        Context { description, data, vocabulary: 0, at_position: false, step: false, columns: 0 };
+    let mut context = Context {
+        description,
+        layout,
+        data,
+        vocabulary: 0,
+        at_position: false,
+        step: false,
+        columns: Widest::default(),
+    };
     context.globals().map_err(outside)?;
     let mut op = 0u8;
     for (program, vocabulary, step) in [
@@ -77,8 +94,11 @@ impl Context<'_> {
             bytes.is_multiple_of(4) && bytes <= 4 * 256 && d.slots.iter().count() * 4 == bytes,
             Fault::Slot,
         )?;
+        let mut regions = 0;
         for slot in d.slots.iter() {
             ensure(slot.width > 0, Fault::Width)?;
+            ensure(slot.region as u16 <= regions, Fault::Slot)?;
+            regions = regions.max(slot.region as u16 + 1);
         }
         self.vocabulary(&d.source)?;
         self.vocabulary(&d.target)?;
@@ -143,7 +163,15 @@ impl Context<'_> {
             self.view(*view)?;
             columns += view.width as usize;
         }
-        Ok(padded(columns))
+        Ok(self.layout.padded(columns))
+    }
+
+    /// Notes that a product gathers so many columns; with fewer than this no size of a tensor overflows.
+    fn gathers(&mut self, columns: usize) -> Check {
+        ensure(columns <= MAX_COLUMNS, Fault::Width)?;
+        let widest = if self.step { &mut self.columns.step } else { &mut self.columns.encode };
+        *widest = columns.max(*widest);
+        Ok(())
     }
 
     /// A present token is needed: the source's at a position, or the target's in the step program.
@@ -155,24 +183,41 @@ impl Context<'_> {
         let Some(table) = table else { return Ok(()) };
         self.token()?;
         ensure(table.shift <= 15, Fault::Range)?;
-        self.tensor(table.table, self.vocabulary * rows * 2).map(|_| ())
+        // Both factors are below 2^16.
+        let entries = self.vocabulary * rows;
+        ensure(entries < 1 << 30, Fault::Tensor)?;
+        self.tensor(table.table, entries * 2).map(|_| ())
     }
 
-    fn matrix(&self, matrix: &Matrix, weights: usize, rows: usize) -> Check {
-        self.tensor(matrix.weights, weights)?;
+    /// Tensors of a matrix: so many streams, all of them over `parts[0]` and `parts[1]` columns but for those of `apart`,
+    /// each of which sees only one of the parts.
+    fn matrix(&self, offset: Matrix, streams: usize, parts: [usize; 2], apart: [usize; 2]) -> Check {
+        self.tensor(offset, 16)?;
+        let matrix = matrix(self.data, offset).ok_or(Fault::Range)?;
+        let over = |part: [usize; 2]| -> usize {
+            streams * (part[0] + part[1]) + apart[0] * part[0] + apart[1] * part[1]
+        };
+        ensure((1..=23).contains(&matrix.post), Fault::Range)?;
+        self.tensor(matrix.weights, matrix.bits.stream_bytes(over(parts)))?;
+        if let Some(group) = core::num::NonZeroUsize::new(matrix.group as usize) {
+            ensure(group.get() <= 256 && group.get().is_multiple_of(16), Fault::Range)?;
+            self.tensor(matrix.multipliers, over(parts.map(|part| (part + group.get() - 1) / group)) * ROWS)?;
+        }
+        let rows = (streams + apart[0] + apart[1]) * ROWS;
         for record in self.tensor(matrix.rows, rows * 8)?.as_chunks::<8>().0 {
-            let [_, _, _, _, m0, m1, pre, post] = *record;
-            multiplier(&Multiplier { mantissa: u16::from_le_bytes([m0, m1]), pre, post })?;
+            let [_, _, _, _, m0, m1, pre, zero] = *record;
+            let mantissa = u16::from_le_bytes([m0, m1]);
+            ensure(mantissa <= MAX_MANTISSA && pre <= 31 && zero == 0, Fault::Range)?;
         }
         Ok(())
     }
 
-    /// Checks of a cell; `gates` streams see all columns, `split` says that one more is cut in two.
+    /// Checks of a cell.
     fn cell(
         &mut self,
         inputs: &Inputs,
         table: &Option<Table>,
-        matrix: &Matrix,
+        matrix: Matrix,
         hidden: u8,
         gru: bool,
     ) -> Check {
@@ -181,16 +226,15 @@ impl Context<'_> {
         ensure(!(inputs.is_empty() && table.is_none()), Fault::Width)?;
         let units = slot.width as usize;
         let x = self.inputs(inputs)?;
-        let h = padded(units);
-        self.columns = self.columns.max(x + h);
-        let groups = units.div_ceil(4);
-        let (weights, rows) = if gru {
+        let h = self.layout.padded(units);
+        self.gathers(x + h)?;
+        if gru {
             // r and z over [x; h], W_n over x, U_n over h.
-            (groups * 4 * 3 * (x + h), groups * if x == 0 { 12 } else { 16 })
+            let groups = units.div_ceil(ROWS);
+            self.matrix(matrix, 2 * groups, [x, h], [if x == 0 { 0 } else { groups }, groups])?;
         } else {
-            (units * 4 * (x + h), units * 4)
-        };
-        self.matrix(matrix, weights, rows)?;
+            self.matrix(matrix, units, [x, h], [0, 0])?;
+        }
         self.table(table, units * if gru { 3 } else { 4 })
     }
 
@@ -214,21 +258,21 @@ impl Context<'_> {
                 let kind = self.view(op.to)?;
                 ensure(kind == Kind::I16 || op.activation == Activation::None, Fault::Kind)?;
                 let columns = self.inputs(&op.inputs)?;
-                self.columns = self.columns.max(columns);
-                let rows = padded(op.to.width as usize);
-                self.matrix(&op.matrix, rows * columns, rows)?;
+                self.gathers(columns)?;
+                self.matrix(op.matrix, (op.to.width as usize).div_ceil(ROWS), [columns, 0], [0, 0])?;
                 self.table(&op.table, op.to.width as usize)
             }
             Op::Gru(op) => {
                 ensure(op.candidate_bits <= 12, Fault::Range)?;
-                self.cell(&op.inputs, &op.table, &op.matrix, op.hidden, true)?;
+                self.cell(&op.inputs, &op.table, op.matrix, op.hidden, true)?;
                 self.out(&op.out, self.find(op.hidden)?.width as usize)
             }
             Op::Lstm(op) => {
                 ensure(op.cell_bits <= 15, Fault::Range)?;
-                self.cell(&op.inputs, &op.table, &op.matrix, op.hidden, false)?;
+                self.cell(&op.inputs, &op.table, op.matrix, op.hidden, false)?;
                 let (hidden, cell) = (self.find(op.hidden)?, self.find(op.cell)?);
-                ensure(hidden == cell && op.hidden != op.cell, Fault::Kind)?;
+                let same = (hidden.kind, hidden.extent, hidden.width) == (cell.kind, cell.extent, cell.width);
+                ensure(same && op.hidden != op.cell, Fault::Kind)?;
                 self.out(&op.out, hidden.width as usize)
             }
             Op::Attend(op) => {

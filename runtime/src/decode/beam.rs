@@ -5,6 +5,7 @@ use heapless::Vec;
 
 use super::{Decoder, Finished, MAX_BEAM, Options, log_softmax};
 use crate::error::RunError;
+use crate::kernels::LANES;
 
 /// A hypothesis that grows: where its state and tokens are, and its log-probability so far.
 #[derive(Clone, Copy)]
@@ -48,17 +49,27 @@ pub fn beam<D: Decoder>(
     let mut candidates = Candidates::new();
     for len in 0..limit {
         candidates.clear();
-        for (parent, hypothesis) in (0u8..).zip(&live) {
-            let row = hypothesis.row as usize;
-            let last = if len == 0 { sos } else { token_at(history, row * row_len + len - 1) };
-            decoder.step(row, last)?;
-            let log = log_softmax(decoder);
-            for (token, logit) in (0u16..).zip(decoder.logits().0) {
-                if token == eos && len < options.min_len as usize {
-                    continue;
+        // Two hypotheses a step, where the decoder can: they share the weights that it reads.
+        let lanes = decoder.lanes().clamp(1, LANES);
+        for (first, pair) in (0u8..).step_by(lanes).zip(live.chunks(lanes)) {
+            let mut steps = [(0u8, sos); LANES];
+            for (step, hypothesis) in steps.iter_mut().zip(pair) {
+                step.0 = hypothesis.row;
+                if len > 0 {
+                    step.1 = token_at(history, hypothesis.row as usize * row_len + len - 1);
                 }
-                let log2_prob = hypothesis.log2_prob.saturating_add(log.log_prob(logit.get()));
-                insert(&mut candidates, 2 * width, Candidate { log2_prob, token, parent });
+            }
+            decoder.step(steps.get(..pair.len()).unwrap_or(&steps))?;
+            for (lane, hypothesis) in pair.iter().enumerate() {
+                let log = log_softmax(decoder, lane);
+                let parent = first + lane as u8;
+                for (token, logit) in (0u16..).zip(decoder.logits(lane).0) {
+                    if token == eos && len < options.min_len as usize {
+                        continue;
+                    }
+                    let log2_prob = hypothesis.log2_prob.saturating_add(log.log_prob(logit.get()));
+                    insert(&mut candidates, 2 * width, Candidate { log2_prob, token, parent });
+                }
             }
         }
         for c in candidates.iter().take(width).filter(|c| c.token == eos) {

@@ -20,9 +20,9 @@ pub fn greedy<D: Decoder>(
     let (mut token, eos) = decoder.marks();
     let (mut len, mut complete, mut log2_prob) = (0, false, 0i32);
     for slot in history.iter_mut().take(options.max_len as usize) {
-        decoder.step(0, token)?;
+        decoder.step(&[(0, token)])?;
         let allow_end = len >= options.min_len as usize;
-        let (logits, _) = decoder.logits();
+        let (logits, _) = decoder.logits(0);
         let mut best: Option<(u16, i16)> = None;
         for (id, logit) in (0u16..).zip(logits) {
             let logit = logit.get();
@@ -31,7 +31,7 @@ pub fn greedy<D: Decoder>(
             }
         }
         let Some((id, logit)) = best else { break };
-        log2_prob = log2_prob.saturating_add(log_softmax(decoder).log_prob(logit));
+        log2_prob = log2_prob.saturating_add(log_softmax(decoder, 0).log_prob(logit));
         if id == eos {
             complete = true;
             break;

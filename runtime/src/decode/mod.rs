@@ -19,15 +19,17 @@ use crate::tables::{exp2_neg, log2};
 /// Widest beam.
 pub const MAX_BEAM: usize = 8;
 
-/// One step of a decoder, for one of several hypotheses.
+/// One step of a decoder, for one or two of several hypotheses.
 pub trait Decoder {
-    /// Advances a hypothesis by its last token and leaves the logits of the next.
+    /// Hypotheses that a step advances at most, 1 or 2.
+    fn lanes(&self) -> usize;
+    /// Advances hypotheses, at most [`lanes`](Self::lanes), each by its last token, and leaves the logits of the next.
     ///
     /// # Errors
     /// Whatever keeps the step from being computed.
-    fn step(&mut self, hypothesis: usize, token: u16) -> Result<(), RunError>;
-    /// Logits of the last step, one a token, in log2 units of 2^-`bits`.
-    fn logits(&self) -> (&[Cell<i16>], u32);
+    fn step(&mut self, hypotheses: &[(u8, u16)]) -> Result<(), RunError>;
+    /// Logits that the last step left for its first or second hypothesis, one a token, in log2 units of 2^-`bits`.
+    fn logits(&self, lane: usize) -> (&[Cell<i16>], u32);
     /// Makes one hypothesis' state a copy of another's.
     ///
     /// # Errors
@@ -100,8 +102,8 @@ pub(crate) fn natural(log2_prob: i32) -> f32 {
     log2_prob as f32 * (core::f32::consts::LN_2 / 65_536.0)
 }
 
-fn log_softmax(decoder: &impl Decoder) -> LogSoftmax {
-    let (logits, bits) = decoder.logits();
+fn log_softmax(decoder: &impl Decoder, lane: usize) -> LogSoftmax {
+    let (logits, bits) = decoder.logits(lane);
     LogSoftmax::new(logits, bits)
 }
 

@@ -1,92 +1,219 @@
-//! Cortex-M4 and M7: two products an instruction.
+//! Cortex-M4, M7, M33: products of [`Layout::Pairs`] with SMLAD, two products an instruction.
 //!
-//! ```text
-//! columns wait as (x0, x2), (x1, x3), ...
-//! for each tile: LDRD its 4 columns, two LDRD its 4 words (one a row), and for each row w:
-//!     SXTB16 t, w           t = (w0, w2)        SMLAD sum, t, (x0, x2)
-//!     SXTB16 t, w, ROR #8   t = (w1, w3)        SMLAD sum, t, (x1, x3)
-//! ```
-//! 21 instructions for 16 products, loop included: columns are widened once for all rows. The order of the columns is what the
-//! bytes of a word unpack to; `arrange` brings it about once for a vector that all rows share.
+//! A 16-bit lane holds two rows (int8) or four (int4) of one column, so that one SMLAD on the raw word multiplies all of
+//! them at once; the sums of the lower rows, taken apart by one more instruction each, are subtracted at the end. That is
+//! exact modulo 2^32 while sums stay below 2^23 (int8) and 2^19 (int4), as they do over [`MAX_RUN`] columns.
+//!
+//! Per 32 products, loads included: int8 27 instructions, int4 31; with two vectors at a time 24 and 26.
 
 #![allow(unsafe_code)]
 
-use core::arch::asm;
+use core::arch::global_asm;
+use core::cell::Cell;
 
-use super::{TILE_BYTES, TILE_COLUMNS, portable};
+use super::{Bits, Columns, Layout, MAX_RUN, ROWS, Rows, total};
 
-/// Puts gathered columns into the order that `accumulate` reads: 0, 2, 1, 3 in each tile.
-pub fn arrange(columns: &mut [i16]) {
-    for tile in columns.as_chunks_mut::<TILE_COLUMNS>().0 {
-        tile.swap(1, 2);
-    }
+#[cfg(not(armv8m))]
+global_asm!(include_str!("arm_dsp.s"), options(raw));
+#[cfg(armv8m)]
+global_asm!(".cpu cortex-m33", include_str!("arm_dsp.s"), options(raw));
+
+/// What the kernels read; see `arm_dsp.s`.
+#[repr(C)]
+struct Job {
+    weights: *const u8,
+    columns: *const i16,
+    bulk_end: *const i16,
+    end: *const i16,
+    /// Row records, or where four sums go.
+    records: *const u8,
+    out: *mut i16,
+    out_end: *const i16,
+    rounding: u32,
+    shift: u32,
+    /// Eight times the sum of the columns, or the second vector's results.
+    extra: u32,
+    corrections: [i32; 2],
 }
 
-/// As the portable one, over arranged columns.
-#[inline]
-pub fn accumulate(sums: [i32; 4], weights: &[u8], columns: &[i16]) -> [i32; 4] {
-    let tiles = (weights.len() / TILE_BYTES).min(columns.len() / TILE_COLUMNS);
-    if tiles == 0 {
-        return sums;
+// SAFETY: each function reads the job, the weights and columns that it delimits and, but for the sums, as many records as
+// there are results; it writes the results (or four sums) alone and keeps all registers that it must.
+unsafe extern "C" {
+    fn kinglet_pairs_int8(job: &Job);
+    fn kinglet_pairs_int4(job: &Job);
+    fn kinglet_pairs_sums_int8(job: &Job);
+    fn kinglet_pairs_sums_int4(job: &Job);
+    fn kinglet_pairs_two_int8(job: &Job);
+    fn kinglet_pairs_two_int4(job: &Job);
+}
+
+/// Columns of a block of `project` and of `dot4`.
+const BLOCK: usize = 64;
+const SHORT_BLOCK: usize = 16;
+/// Elements (two vectors) of a block of `project_two`.
+const PAIR_BLOCK: usize = 64;
+
+/// LDM and LDRD fault on unaligned words: a blob that its owner did not align is read by the portable kernel.
+fn aligned(weights: &[u8], columns: &[i16]) -> bool {
+    (weights.as_ptr() as usize | columns.as_ptr() as usize) & 3 == 0
+}
+
+/// Columns to work on and streams that are there in full, both for weights and for records.
+fn streams(rows: &Rows<'_>, columns: usize, results: usize) -> usize {
+    let stream = rows.bits.stream_bytes(columns).max(1);
+    // The quotient of lengths without a division that could fail: `chunks_exact` counts.
+    (rows.weights.chunks_exact(stream).len()).min(rows.records.len() / ROWS).min(results / ROWS)
+}
+
+/// Whole rows of results; false when this kernel does not do them.
+pub fn project(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) -> bool {
+    let len = columns.values.len() & !3;
+    if rows.layout != Layout::Pairs
+        || rows.group != 0
+        || len > MAX_RUN
+        || len != columns.values.len()
+        || !aligned(rows.weights, columns.values)
+    {
+        return false;
     }
-    // LDM and LDRD fault on unaligned words: a blob that its owner did not align is read the slow way.
-    if (weights.as_ptr() as usize | columns.as_ptr() as usize) & 3 != 0 {
-        return unaligned(sums, weights, columns);
+    let streams = streams(rows, len, to.len());
+    if streams == 0 {
+        return true;
     }
-    let [mut a, mut b, mut c, mut d] = sums;
-    // SAFETY: `tiles` whole tiles of 16 bytes lie in `weights` and as many of 4 columns in `columns`, both aligned to
-    // 4 bytes; the loop reads exactly those, writes no memory and uses no stack.
+    let range = columns.values.as_ptr_range();
+    let out = to.as_ptr().cast::<i16>().cast_mut();
+    let job = Job {
+        weights: rows.weights.as_ptr(),
+        columns: range.start,
+        bulk_end: range.start.wrapping_add(len & !(BLOCK - 1)),
+        end: range.end,
+        records: rows.records.as_ptr().cast(),
+        out,
+        out_end: out.wrapping_add(streams * ROWS),
+        rounding: (1 << (rows.post & 31)) >> 1,
+        shift: (rows.post & 31) as u32,
+        extra: (columns.total << 3) as u32,
+        corrections: [0; 2],
+    };
+    // SAFETY: `streams` whole streams lie in the weights, four times as many records and results beside them; columns are
+    // a multiple of 4, aligned to 4 bytes as the weights are.
     unsafe {
-        asm!(
-            "2:",
-            "ldrd {x02}, {x13}, [{x}], #8",
-            "ldrd {v}, {w}, [{p}], #8",
-            "sxtb16 {t}, {v}",
-            "sxtb16 {v}, {v}, ror #8",
-            "smlad {a}, {t}, {x02}, {a}",
-            "smlad {a}, {v}, {x13}, {a}",
-            "sxtb16 {t}, {w}",
-            "sxtb16 {w}, {w}, ror #8",
-            "smlad {b}, {t}, {x02}, {b}",
-            "smlad {b}, {w}, {x13}, {b}",
-            "ldrd {v}, {w}, [{p}], #8",
-            "sxtb16 {t}, {v}",
-            "sxtb16 {v}, {v}, ror #8",
-            "smlad {c}, {t}, {x02}, {c}",
-            "smlad {c}, {v}, {x13}, {c}",
-            "sxtb16 {t}, {w}",
-            "sxtb16 {w}, {w}, ror #8",
-            "smlad {d}, {t}, {x02}, {d}",
-            "smlad {d}, {w}, {x13}, {d}",
-            "subs {n}, {n}, #1",
-            "bne 2b",
-            a = inout(reg) a,
-            b = inout(reg) b,
-            c = inout(reg) c,
-            d = inout(reg) d,
-            p = inout(reg) weights.as_ptr() => _,
-            x = inout(reg) columns.as_ptr() => _,
-            n = inout(reg) tiles => _,
-            v = out(reg) _,
-            w = out(reg) _,
-            t = out(reg) _,
-            x02 = out(reg) _,
-            x13 = out(reg) _,
-            options(nostack, readonly),
-        );
+        match rows.bits {
+            Bits::Int8 => kinglet_pairs_int8(&job),
+            Bits::Int4 => kinglet_pairs_int4(&job),
+        }
     }
-    [a, b, c, d]
+    true
 }
 
+/// Whole rows of results of two interleaved vectors.
+pub fn project_two(rows: &Rows<'_>, pair: &[i16], to: [&[Cell<i16>]; 2]) {
+    let [first, second] = to;
+    let len = pair.len() / 2;
+    if len > MAX_RUN || len & 3 != 0 || !aligned(rows.weights, pair) {
+        return apart(rows, pair, [first, second]);
+    }
+    let streams = streams(rows, len, first.len().min(second.len()));
+    if streams == 0 {
+        return;
+    }
+    let corrections = match rows.bits {
+        Bits::Int8 => [0; 2],
+        Bits::Int4 => {
+            let sum = |vector: usize| total_of(pair, vector) << 3;
+            [sum(0), sum(1)]
+        }
+    };
+    let range = pair.as_ptr_range();
+    let out = first.as_ptr().cast::<i16>().cast_mut();
+    let job = Job {
+        weights: rows.weights.as_ptr(),
+        columns: range.start,
+        bulk_end: range.start.wrapping_add(2 * len & !(PAIR_BLOCK - 1)),
+        end: range.start.wrapping_add(2 * len),
+        records: rows.records.as_ptr().cast(),
+        out,
+        out_end: out.wrapping_add(streams * ROWS),
+        rounding: (1 << (rows.post & 31)) >> 1,
+        shift: (rows.post & 31) as u32,
+        extra: second.as_ptr() as u32,
+        corrections,
+    };
+    // SAFETY: as in `project`; both slices of results have room for `streams` times four.
+    unsafe {
+        match rows.bits {
+            Bits::Int8 => kinglet_pairs_two_int8(&job),
+            Bits::Int4 => kinglet_pairs_two_int4(&job),
+        }
+    }
+}
+
+/// Sum of one of two interleaved vectors.
+fn total_of(pair: &[i16], vector: usize) -> i32 {
+    let at = 2 * vector;
+    pair.as_chunks::<4>().0.iter().map(|c| if at == 0 { total(&c[..2]) } else { total(&c[2..]) }).sum()
+}
+
+/// Two interleaved vectors that the kernels cannot take (long ones, unaligned weights): column by column.
 #[cold]
 #[inline(never)]
-fn unaligned(sums: [i32; 4], weights: &[u8], columns: &[i16]) -> [i32; 4] {
-    let mut sums = sums;
-    let (tiles, _) = weights.as_chunks::<TILE_BYTES>();
-    let (columns, _) = columns.as_chunks::<TILE_COLUMNS>();
-    for (tile, x) in tiles.iter().zip(columns) {
-        let [x0, x2, x1, x3] = *x;
-        sums = portable::accumulate(sums, tile, &[x0, x1, x2, x3]);
+fn apart(rows: &Rows<'_>, pair: &[i16], to: [&[Cell<i16>]; 2]) {
+    let stream = rows.bits.stream_bytes(pair.len() / 2).max(1);
+    for (vector, to) in to.into_iter().enumerate() {
+        let weights = rows.weights.chunks_exact(stream);
+        for ((weights, records), to) in
+            weights.zip(rows.records.as_chunks::<ROWS>().0).zip(to.as_chunks::<ROWS>().0)
+        {
+            for (row, (to, record)) in to.iter().zip(records).enumerate() {
+                let mut sum = 0i32;
+                for (c, both) in pair.as_chunks::<4>().0.iter().enumerate() {
+                    for i in 0..2 {
+                        let x = if vector == 0 { both[i] } else { both[2 + i] };
+                        let w = super::layout::weight(rows.layout, rows.bits, weights, row, 2 * c + i);
+                        sum = sum.wrapping_add(w * x as i32);
+                    }
+                }
+                to.set(super::result(sum, record, rows.post));
+            }
+        }
     }
-    sums
+}
+
+/// Sums of four rows over at most [`MAX_RUN`] columns; `None` when this kernel does not do them.
+pub fn dot4(layout: Layout, bits: Bits, stream: &[u8], columns: &Columns<'_>) -> Option<[i32; 4]> {
+    let len = columns.values.len();
+    if layout != Layout::Pairs
+        || len > MAX_RUN
+        || len & 3 != 0
+        || stream.len() < bits.stream_bytes(len)
+        || !aligned(stream, columns.values)
+    {
+        return None;
+    }
+    let mut sums = [0i32; 4];
+    let range = columns.values.as_ptr_range();
+    let job = Job {
+        weights: stream.as_ptr(),
+        columns: range.start,
+        bulk_end: range.start.wrapping_add(len & !(SHORT_BLOCK - 1)),
+        end: range.end,
+        records: sums.as_mut_ptr().cast(),
+        out: core::ptr::null_mut(),
+        out_end: core::ptr::null(),
+        rounding: 0,
+        shift: 0,
+        extra: 0,
+        corrections: [0; 2],
+    };
+    // SAFETY: the stream is there in full, columns are a multiple of 4, both aligned; four sums have room.
+    unsafe {
+        match bits {
+            Bits::Int8 => kinglet_pairs_sums_int8(&job),
+            Bits::Int4 => kinglet_pairs_sums_int4(&job),
+        }
+    }
+    if bits == Bits::Int4 {
+        sums[1..].iter_mut().for_each(|sum| *sum = sum.wrapping_sub(columns.total << 3));
+    }
+    Some(sums)
 }

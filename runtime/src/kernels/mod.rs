@@ -1,31 +1,165 @@
 //! The only code that knows how a processor multiplies.
 //!
-//! `portable` defines what every kernel computes; a variant for an instruction set may differ in speed alone.
-//! Callers see the functions of this module and never a `cfg`.
+//! `portable` and [`layout::weight`] define what every kernel computes; a variant for an instruction set may differ in
+//! speed alone. Callers see the functions of this module and never a `cfg`.
 
 #[cfg(arm_dsp)]
 mod arm_dsp;
+pub mod layout;
 mod portable;
+#[cfg(any(armv6m, armv7m))]
+mod tiles;
 
-#[cfg(arm_dsp)]
-pub use arm_dsp::{accumulate, arrange};
-#[cfg(not(arm_dsp))]
-pub use portable::accumulate;
+pub use layout::{Bits, Layout};
 
-/// Puts gathered columns into the order that `accumulate` reads: here, their own.
-#[cfg(not(arm_dsp))]
+use core::cell::Cell;
+
+use crate::fixed::{saturate_i16, scale};
+
+/// Rows of a stream.
+pub const ROWS: usize = 4;
+/// Vectors that a program can be run for at once: two where it pays. The smallest cores spare the code.
+pub const LANES: usize = if cfg!(any(armv6m, armv7m)) { 1 } else { 2 };
+/// Most columns of one uninterrupted sum, so that no kernel's partial sums overflow.
+pub const MAX_RUN: usize = 512;
+
+/// Rows of a matrix over the same columns: whole streams of four.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// Arrangement of the weights.
+    pub layout: Layout,
+    /// Size of a weight.
+    pub bits: Bits,
+    /// The weights, stream after stream.
+    pub weights: &'a [u8],
+    /// Row records: bias, mantissa, first shift, a zero.
+    pub records: &'a [[u8; 8]],
+    /// Second shift of the requantization, the same for all rows.
+    pub post: u8,
+    /// Columns that share a multiplier; 0 when there are none.
+    pub group: u16,
+    /// Column at which groups start anew: where the inputs of a recurrent step end and its hidden state begins.
+    pub split: usize,
+    /// Multipliers, by stream, then group of columns, then row.
+    pub multipliers: &'a [u8],
+}
+
+/// Columns of a product, prepared for the kernels.
+#[derive(Debug, Clone, Copy)]
+pub struct Columns<'a> {
+    /// Columns, padded, with the layout's offset added.
+    pub values: &'a [i16],
+    /// Their sum.
+    pub total: i32,
+}
+
+impl<'a> Columns<'a> {
+    /// Counts the sum, which some kernels need.
+    pub fn new(values: &'a [i16]) -> Self {
+        Self { values, total: total(values) }
+    }
+}
+
+/// Sum of the columns.
+pub fn total(values: &[i16]) -> i32 {
+    values.iter().fold(0i32, |sum, &x| sum.wrapping_add(x as i32))
+}
+
+/// A row's sum to its result: bias added, requantized, saturated.
 #[inline(always)]
-pub fn arrange(_columns: &mut [i16]) {}
+fn result(sum: i32, [b0, b1, b2, b3, m0, m1, pre, _]: &[u8; 8], post: u8) -> i16 {
+    let bias = i32::from_le_bytes([*b0, *b1, *b2, *b3]);
+    saturate_i16(scale(sum.wrapping_add(bias), u16::from_le_bytes([*m0, *m1]), *pre, post))
+}
 
-/// Columns a tile; inputs of a product are zero-padded to a multiple of it.
-pub const TILE_COLUMNS: usize = 4;
-/// Rows a tile.
-pub const TILE_ROWS: usize = 4;
-/// Bytes of one tile.
-pub const TILE_BYTES: usize = TILE_ROWS * TILE_COLUMNS;
+/// Computes rows: sum of weight * column, plus bias, requantized, saturated to 16 bits.
+///
+/// `to` has as many elements as there are rows, a multiple of four; what is short ends the work early.
+pub fn project(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
+    #[cfg(arm_dsp)]
+    if arm_dsp::project(rows, columns, to) {
+        return;
+    }
+    #[cfg(any(armv6m, armv7m))]
+    if tiles::project(rows, columns, to) {
+        return;
+    }
+    let stream = rows.bits.stream_bytes(columns.values.len());
+    let mut rest = rows.weights;
+    let mut multipliers = rows.multipliers;
+    for (records, to) in rows.records.as_chunks::<ROWS>().0.iter().zip(to.as_chunks::<ROWS>().0) {
+        let Some((weights, after)) = rest.split_at_checked(stream) else { return };
+        rest = after;
+        let sums = if rows.group == 0 && columns.values.len() <= MAX_RUN {
+            dot4(rows.layout, rows.bits, weights, columns)
+        } else {
+            in_runs(rows, weights, columns.values, &mut multipliers)
+        };
+        for ((to, sum), record) in to.iter().zip(sums).zip(records) {
+            to.set(result(sum, record, rows.post));
+        }
+    }
+}
 
-/// `columns` rounded up to whole tiles.
+/// [`project`] for two vectors at once, so that each weight is fetched and unpacked once. Two columns of the first vector
+/// stand before two of the second, and so on. Only for products that [`interleaved`] allows.
+pub fn project_two(rows: &Rows<'_>, pair: &[i16], to: [&[Cell<i16>]; LANES]) {
+    #[cfg(arm_dsp)]
+    arm_dsp::project_two(rows, pair, to);
+    #[cfg(not(arm_dsp))]
+    let _ = (rows, pair, to);
+}
+
+/// Whether this core computes two vectors at once; they are then interleaved, two columns at a time.
+pub const fn interleaved(layout: Layout, group: u16) -> bool {
+    cfg!(arm_dsp) && matches!(layout, Layout::Pairs) && group == 0
+}
+
+/// Whether kernels ask for the sums of columns.
+pub const fn needs_totals(layout: Layout, bits: Bits) -> bool {
+    matches!(layout, Layout::Tiles) || matches!(bits, Bits::Int4)
+}
+
+/// Sums over runs of columns, each with its multiplier.
+fn in_runs(rows: &Rows<'_>, weights: &[u8], values: &[i16], multipliers: &mut &[u8]) -> [i32; 4] {
+    let run = if rows.group == 0 { MAX_RUN } else { (rows.group as usize).min(MAX_RUN) };
+    let mut sums = [0i32; 4];
+    let (inputs, state) = values.split_at_checked(rows.split).unwrap_or((&[], values));
+    let mut rest = weights;
+    for values in inputs.chunks(run).chain(state.chunks(run)) {
+        let (weights, after) =
+            rest.split_at_checked(rows.bits.stream_bytes(values.len())).unwrap_or((rest, &[]));
+        rest = after;
+        let part = dot4(rows.layout, rows.bits, weights, &Columns::new(values));
+        let mut factors = [1u8; 4];
+        if rows.group != 0
+            && let Some((now, after)) = multipliers.split_first_chunk::<4>()
+        {
+            (factors, *multipliers) = (*now, after);
+        }
+        for ((sum, part), factor) in sums.iter_mut().zip(part).zip(factors) {
+            *sum = sum.wrapping_add(part.wrapping_mul(factor as i32));
+        }
+    }
+    sums
+}
+
+/// Sums of four rows over a run of columns, by this core's kernel when the layout is its own.
 #[inline]
-pub const fn padded(columns: usize) -> usize {
-    columns.div_ceil(TILE_COLUMNS) * TILE_COLUMNS
+fn dot4(layout: Layout, bits: Bits, stream: &[u8], columns: &Columns<'_>) -> [i32; 4] {
+    #[cfg(arm_dsp)]
+    if let Some(sums) = arm_dsp::dot4(layout, bits, stream, columns) {
+        return sums;
+    }
+    #[cfg(any(armv6m, armv7m))]
+    if let Some(sums) = tiles::dot4(layout, bits, stream, columns) {
+        return sums;
+    }
+    #[cfg(not(any(armv6m, armv7m, arm_dsp)))]
+    match (layout, bits) {
+        (Layout::Tiles, Bits::Int8) => return portable::tiles_int8(stream, columns),
+        (Layout::Tiles, Bits::Int4) => return portable::tiles_int4(stream, columns),
+        _ => {}
+    }
+    portable::dot4(layout, bits, stream, columns)
 }

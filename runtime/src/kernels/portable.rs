@@ -1,58 +1,58 @@
-//! Plain Rust: the definition of the kernels.
-//!
-//! ```text
-//! for each tile of the stream, with its 4 columns x:
-//!     for r in 0..4: sum[r] += tile[r][0] x[0] + tile[r][1] x[1] + tile[r][2] x[2] + tile[r][3] x[3]
-//! ```
-//! Four rows share each load of x; one pointer walks the weights. Integer sums are exact, so that any order of the
-//! additions gives the same result: a variant may choose its own.
+//! Plain Rust: the definition of the kernels, for every layout, and fast ones for [`Layout::Tiles`].
 
-use super::{TILE_BYTES, TILE_COLUMNS};
+use super::{Bits, Columns, Layout, layout};
 
-/// Four sums plus the products of one stream of tiles with `columns`.
-///
-/// `weights` holds `columns.len() / 4` tiles of 16 signed bytes (rows 0-3, four columns each); `columns` holds int8
-/// values widened to 16 bits. The shorter of the two ends the loop.
-#[inline]
-pub fn accumulate(sums: [i32; 4], weights: &[u8], columns: &[i16]) -> [i32; 4] {
-    let [mut a, mut b, mut c, mut d] = sums;
-    let (tiles, _) = weights.as_chunks::<TILE_BYTES>();
-    let (columns, _) = columns.as_chunks::<TILE_COLUMNS>();
-    for (w, x) in tiles.iter().zip(columns) {
-        let dot = |r: usize| -> i32 {
-            w[4 * r] as i8 as i32 * x[0] as i32
-                + w[4 * r + 1] as i8 as i32 * x[1] as i32
-                + w[4 * r + 2] as i8 as i32 * x[2] as i32
-                + w[4 * r + 3] as i8 as i32 * x[3] as i32
-        };
-        a = a.wrapping_add(dot(0));
-        b = b.wrapping_add(dot(1));
-        c = c.wrapping_add(dot(2));
-        d = d.wrapping_add(dot(3));
-    }
-    [a, b, c, d]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn equals_the_naive_product() {
-        for columns in (0..=64).step_by(4) {
-            let x: Vec<i16> = (0..columns).map(|c| [127, -127, 3, -77][c % 4] - (c as i16 % 5)).collect();
-            let w: Vec<i8> = (0..columns * 4).map(|i| (i as i32 * 37 % 255 - 127) as i8).collect();
-            let bytes: Vec<u8> = w.iter().map(|&b| b as u8).collect();
-            let got = accumulate([1, -2, 3, -4], &bytes, &x);
-            for r in 0..4 {
-                let want: i32 =
-                    (0..columns).map(|c| w[c / 4 * 16 + r * 4 + c % 4] as i32 * x[c] as i32).sum::<i32>()
-                        + [1, -2, 3, -4][r];
-                assert_eq!(got[r], want, "{columns} columns, row {r}");
-            }
+/// Sums of four rows over a run of columns: `sum of weight * column` of each, weights and columns as they are.
+pub fn dot4(layout: Layout, bits: Bits, stream: &[u8], columns: &Columns<'_>) -> [i32; 4] {
+    let mut sums = [0i32; 4];
+    for (row, sum) in sums.iter_mut().enumerate() {
+        for (c, &x) in columns.values.iter().enumerate() {
+            *sum = sum.wrapping_add(layout::weight(layout, bits, stream, row, c) * x as i32);
         }
     }
+    sums
+}
 
-    extern crate std;
-    use std::vec::Vec;
+/// [`dot4`] for int8 tiles: four rows share each load of a column.
+#[cfg(not(any(armv6m, armv7m, arm_dsp)))]
+pub fn tiles_int8(stream: &[u8], columns: &Columns<'_>) -> [i32; 4] {
+    let [mut a, mut b, mut c, mut d] = [0i32; 4];
+    for (w, &x) in stream.as_chunks::<4>().0.iter().zip(columns.values) {
+        let x = x as i32;
+        a = a.wrapping_add(w[0] as i32 * x);
+        b = b.wrapping_add(w[3] as i32 * x);
+        c = c.wrapping_add(w[2] as i32 * x);
+        d = d.wrapping_add(w[1] as i32 * x);
+    }
+    [a, b, c, d].map(|sum| sum.wrapping_sub(columns.total << 7))
+}
+
+/// [`dot4`] for int4 tiles: two rows share a multiplication in the 16-bit lanes of a word.
+///
+/// A product of a nibble and a column is at most 15 * 255, so that sixteen of them fit a lane; then lanes are emptied: the
+/// low lane's sum is the sum of the words less the high lanes, which were kept apart.
+#[cfg(not(any(armv6m, armv7m, arm_dsp)))]
+pub fn tiles_int4(stream: &[u8], columns: &Columns<'_>) -> [i32; 4] {
+    const LANES: u32 = 0x000F_000F;
+    let (mut all, mut high) = ([0u32; 2], [0u32; 2]);
+    for (tiles, values) in stream.chunks(32).zip(columns.values.chunks(16)) {
+        let mut lanes = [0u32; 2];
+        for (w, x) in tiles.as_chunks::<8>().0.iter().zip(values.as_chunks::<4>().0) {
+            let words =
+                [u32::from_le_bytes([w[0], w[1], w[2], w[3]]), u32::from_le_bytes([w[4], w[5], w[6], w[7]])];
+            for (lanes, word) in lanes.iter_mut().zip(words) {
+                *lanes = lanes
+                    .wrapping_add((word & LANES).wrapping_mul(x[0] as u32))
+                    .wrapping_add((word >> 4 & LANES).wrapping_mul(x[1] as u32))
+                    .wrapping_add((word >> 8 & LANES).wrapping_mul(x[2] as u32))
+                    .wrapping_add((word >> 12 & LANES).wrapping_mul(x[3] as u32));
+            }
+        }
+        for i in 0..2 {
+            all[i] = all[i].wrapping_add(lanes[i]);
+            high[i] = high[i].wrapping_add(lanes[i] >> 16);
+        }
+    }
+    let low = |i: usize| all[i].wrapping_sub(high[i] << 16);
+    [low(0), high[0], low(1), high[1]].map(|sum| (sum as i32).wrapping_sub(columns.total << 3))
 }

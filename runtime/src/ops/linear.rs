@@ -1,47 +1,69 @@
 //! A matrix times gathered inputs.
 
+use core::cell::Cell;
+
 use super::{Streams, entry};
+use crate::blob::matrix;
 use crate::blob::schema::{Activation, Kind, Linear};
 use crate::fixed::{saturate_i8, saturate_i16, shift_round};
-use crate::frame::Frame;
-use crate::kernels::padded;
+use crate::frame::{Frame, Part};
+use crate::kernels::{LANES, ROWS};
 use crate::tables::tanh;
 
-/// `to = activation(W inputs + b + table[token])`, four rows at a time.
+/// Rows that are computed before they are put where they belong.
+const CHUNK: usize = 32;
+
+/// `to = activation(W inputs + b + table[token])`.
 #[inline(never)]
 pub(super) fn linear(frame: &mut Frame<'_, '_>, op: &Linear) -> Option<()> {
-    let columns = frame.gather_all(&op.inputs)?;
+    let matrix = matrix(frame.data, op.matrix)?;
+    let gathered = frame.gather(&op.inputs, None, &matrix)?;
+    let mut streams = Streams::new(frame, &matrix)?;
     let width = op.to.width as usize;
-    let rows = padded(width);
-    let mut streams = Streams {
-        weights: frame.tensor(op.matrix.weights, rows * columns)?,
-        rows: frame.tensor(op.matrix.rows, rows * 8)?.as_chunks().0,
-    };
-    let (table, shift) = match &op.table {
-        Some(table) => (frame.table_row(table, width)?, table.shift),
-        None => ([].as_slice(), 0),
-    };
-    let mut entries = table.iter();
-    let (bytes, words) = match frame.slots.get(op.to.slot)?.kind {
-        Kind::I8 => (frame.bytes(op.to)?, [].as_slice()),
-        Kind::I16 => ([].as_slice(), frame.words(op.to)?),
-    };
-    let (mut bytes, mut words) = (bytes.iter(), words.iter());
-    let columns = frame.arranged(columns)?;
-    for _ in 0..rows / 4 {
-        for sum in streams.next(columns)? {
-            let sum = sum + entries.next().map_or(0, |e| entry(e, shift));
-            if let Some(byte) = bytes.next() {
-                byte.set(saturate_i8(sum));
-            } else if let Some(word) = words.next() {
-                word.set(match op.activation {
-                    Activation::None => saturate_i16(sum),
-                    Activation::Tanh { shift } => {
-                        shift_round(tanh(saturate_i16(sum)) as i32, shift as u32) as i16
-                    }
-                });
-            }
+    let words = frame.slots.get(op.to.slot)?.kind == Kind::I16;
+    let mut done = 0;
+    if words && op.table.is_none() {
+        // Whole streams go to their place at once.
+        done = width & !(ROWS - 1);
+        let rows = streams.take(done / ROWS, &gathered, Part::All)?;
+        let mut to: [&[Cell<i16>]; LANES] = [&[]; LANES];
+        for (lane, to) in to.iter_mut().enumerate().take(frame.lanes.count()) {
+            *to = frame.words(op.to, lane)?.get(..done)?;
+        }
+        frame.project(&rows, &gathered, Part::All, to)?;
+        if op.activation != Activation::None {
+            to.iter().copied().flatten().for_each(|to| to.set(activate(op.activation, to.get())));
         }
     }
+    let sums = [const { [const { Cell::new(0) }; CHUNK] }; LANES];
+    while done < width {
+        let rows = (width - done).min(CHUNK);
+        let part = streams.take(rows.div_ceil(ROWS), &gathered, Part::All)?;
+        frame.project(&part, &gathered, Part::All, sums.each_ref().map(|sums| &sums[..]))?;
+        for (lane, sums) in sums.iter().enumerate().take(frame.lanes.count()) {
+            let (table, shift) = frame.table_row(&op.table, width, lane)?;
+            let mut entries = table.get(done..).unwrap_or(&[]).iter();
+            let sums = sums.iter().take(rows).map(|sum| sum.get() as i32);
+            let sums = sums.map(|sum| sum + entries.next().map_or(0, |e| entry(e, shift)));
+            if words {
+                for (to, sum) in frame.words(op.to, lane)?.get(done..)?.iter().zip(sums) {
+                    to.set(activate(op.activation, saturate_i16(sum)));
+                }
+            } else {
+                for (to, sum) in frame.bytes(op.to, lane)?.get(done..)?.iter().zip(sums) {
+                    to.set(saturate_i8(sum));
+                }
+            }
+        }
+        done += rows;
+    }
     Some(())
+}
+
+#[inline(always)]
+fn activate(activation: Activation, x: i16) -> i16 {
+    match activation {
+        Activation::None => x,
+        Activation::Tanh { shift } => shift_round(tanh(x) as i32, shift as u32) as i16,
+    }
 }

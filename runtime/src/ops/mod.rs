@@ -6,13 +6,12 @@ mod linear;
 mod lstm;
 pub(crate) mod softmax;
 
-use crate::blob::schema::{Embed, Multiplier, Op};
-use crate::fixed::requantize;
-use crate::frame::Frame;
-use crate::kernels;
+use crate::blob::schema::{Embed, Extent, MatrixRecord, Op};
+use crate::frame::{Frame, Gathered, Part};
+use crate::kernels::{ROWS, Rows};
 
-/// Runs one operation at the frame's position, hypothesis and token. Operations are not inlined: their locals would add up
-/// in one stack frame.
+/// Runs one operation for every lane of the frame. Operations are not inlined: their locals would add up in one stack
+/// frame.
 pub(crate) fn run(frame: &mut Frame<'_, '_>, op: &Op) -> Option<()> {
     match op {
         Op::Embed(op) => embed(frame, op),
@@ -23,37 +22,70 @@ pub(crate) fn run(frame: &mut Frame<'_, '_>, op: &Op) -> Option<()> {
     }
 }
 
+/// Whether an operation at one source position touches nothing of another's, and there is room for two lanes' columns.
+pub(crate) fn independent(frame: &Frame<'_, '_>, op: &Op) -> bool {
+    let Op::Linear(op) = op else { return false };
+    let apart = |slot: u8| frame.slots.get(slot).is_some_and(|slot| slot.extent == Extent::Source);
+    let columns: usize = op.inputs.iter().map(|view| view.width as usize).sum();
+    let own = op.inputs.iter().all(|view| view.slot != op.to.slot && apart(view.slot));
+    own && apart(op.to.slot) && 2 * frame.layout.padded(columns) <= frame.columns.len()
+}
+
 fn embed(frame: &Frame<'_, '_>, op: &Embed) -> Option<()> {
     let width = op.to.width as usize;
-    let row = frame.data.get(op.table as usize..)?.get(frame.token as usize * width..)?.get(..width)?;
-    for (to, &from) in frame.bytes(op.to)?.iter().zip(row) {
-        to.set(from as i8);
+    for (lane, &token) in frame.lanes.tokens.iter().enumerate().take(frame.lanes.count()) {
+        let row = frame.data.get(op.table as usize..)?.get(token as usize * width..)?.get(..width)?;
+        for (to, &from) in frame.bytes(op.to, lane)?.iter().zip(row) {
+            to.set(from as i8);
+        }
     }
     Some(())
 }
 
 /// Weights and row records of a product, consumed stream by stream.
 struct Streams<'m> {
-    weights: &'m [u8],
-    rows: &'m [[u8; 8]],
+    rows: Rows<'m>,
 }
 
-impl Streams<'_> {
-    /// The next four rows over `columns`, requantized but not saturated.
-    #[inline(never)]
-    fn next(&mut self, columns: &[i16]) -> Option<[i32; 4]> {
-        let (weights, rest) = self.weights.split_at_checked(columns.len() * kernels::TILE_ROWS)?;
-        self.weights = rest;
-        let (rows, rest) = self.rows.split_first_chunk::<4>()?;
-        self.rows = rest;
-        let bias = |r: &[u8; 8]| i32::from_le_bytes([r[0], r[1], r[2], r[3]]);
-        let [a, b, c, d] = rows;
-        let sums = kernels::accumulate([bias(a), bias(b), bias(c), bias(d)], weights, columns);
-        let scale = |sum: i32, r: &[u8; 8]| {
-            requantize(sum, Multiplier { mantissa: u16::from_le_bytes([r[4], r[5]]), pre: r[6], post: r[7] })
+impl<'m> Streams<'m> {
+    fn new(frame: &Frame<'m, '_>, matrix: &MatrixRecord) -> Option<Self> {
+        let from = |offset: u32| frame.data.get(offset as usize..);
+        Some(Self {
+            rows: Rows {
+                layout: frame.layout,
+                bits: matrix.bits,
+                weights: from(matrix.weights)?,
+                records: from(matrix.rows)?.as_chunks().0,
+                post: matrix.post,
+                group: matrix.group,
+                split: 0,
+                multipliers: from(matrix.multipliers)?,
+            },
+        })
+    }
+
+    /// The next so many streams, over some part of the columns.
+    fn take(&mut self, streams: usize, gathered: &Gathered, part: Part) -> Option<Rows<'m>> {
+        let (inputs, state) = (gathered.inputs, gathered.all - gathered.inputs);
+        let [inputs, state] = match part {
+            Part::All => [inputs, state],
+            Part::Inputs => [inputs, 0],
+            Part::State => [0, state],
         };
-        let [sa, sb, sc, sd] = sums;
-        Some([scale(sa, a), scale(sb, b), scale(sc, c), scale(sd, d)])
+        let rows = &mut self.rows;
+        let (weights, rest) =
+            rows.weights.split_at_checked(streams * rows.bits.stream_bytes(inputs + state))?;
+        rows.weights = rest;
+        let (records, rest) = rows.records.split_at_checked(streams * ROWS)?;
+        rows.records = rest;
+        let mut multipliers: &[u8] = &[];
+        if let Some(group) = core::num::NonZeroUsize::new(rows.group as usize) {
+            let groups = |columns: usize| (columns + group.get() - 1) / group;
+            let here = streams * ROWS * (groups(inputs) + groups(state));
+            (multipliers, rows.multipliers) = rows.multipliers.split_at_checked(here)?;
+        }
+        let split = if state > 0 { inputs } else { 0 };
+        Some(Rows { weights, records, multipliers, split, ..*rows })
     }
 }
 

@@ -1,0 +1,449 @@
+@ Products over the layout Pairs for cores with the DSP extension of Armv7E-M. arm_dsp.rs says what each does.
+@
+@ All take r0 = job: weights, columns, end of whole blocks of columns, end of columns, then what the caller needs.
+@ In the loops r0 walks the weights and r1 the columns; sums stay in registers, and nothing is written.
+
+    .syntax unified
+    .thumb
+
+@ Two columns of four rows, int8: words \ab and \cd (destroyed), columns \x.
+@ A lane is 256 a + b: s += x (256 a + b), t += x b.
+.macro eight ab, cd, x, sab, tab, scd, tcd
+    smlad \sab, \ab, \x, \sab
+    sxtb16 \ab, \ab
+    smlad \tab, \ab, \x, \tab
+    smlad \scd, \cd, \x, \scd
+    sxtb16 \cd, \cd
+    smlad \tcd, \cd, \x, \tcd
+.endm
+
+@ Two columns of four rows, int4: word \w (destroyed), columns \x.
+@ A lane is 256 (16 a + b') + 16 c' + d' with b' = b + 8 and so on: s sums it all, t 16 c' + d', u 256 b', v d'.
+.macro four w, x, s, t, u, v
+    smlad \s, \w, \x, \s
+    uxtb16 r8, \w
+    smlad \t, r8, \x, \t
+    and r8, \w, #0x0F000F00
+    smlad \u, r8, \x, \u
+    and \w, \w, #0x000F000F
+    smlad \v, \w, \x, \v
+.endm
+
+@ Sums of int8 over all columns into r9 (s of rows 0, 1), r10 (t), r11 (s of rows 2, 3), lr (t).
+@ [sp, \bulk]: end of whole blocks of \columns columns; [sp, \bulk + 4]: end of columns.
+.macro run8 bulk, columns
+    ldr r2, [sp, #\bulk]
+    cmp r1, r2
+    beq 3f
+2:
+    .rept \columns / 8
+    ldm r1!, {r6, r7, r8, r12}
+    ldm r0!, {r2, r3, r4, r5}
+    eight r2, r3, r6, r9, r10, r11, lr
+    eight r4, r5, r7, r9, r10, r11, lr
+    ldm r0!, {r2, r3, r4, r5}
+    eight r2, r3, r8, r9, r10, r11, lr
+    eight r4, r5, r12, r9, r10, r11, lr
+    .endr
+    ldr r2, [sp, #\bulk]
+    cmp r1, r2
+    bne 2b
+3:
+    ldr r2, [sp, #\bulk + 4]
+    cmp r1, r2
+    beq 5f
+4:
+    ldrd r6, r7, [r1], #8
+    ldm r0!, {r2, r3, r4, r5}
+    eight r2, r3, r6, r9, r10, r11, lr
+    eight r4, r5, r7, r9, r10, r11, lr
+    ldr r2, [sp, #\bulk + 4]
+    cmp r1, r2
+    bne 4b
+5:
+.endm
+
+@ Sums of int4 over all columns into r9 (s), r10 (t), r11 (u), lr (v).
+.macro run4 bulk, columns
+    ldr r2, [sp, #\bulk]
+    cmp r1, r2
+    beq 3f
+2:
+    .rept \columns / 8
+    ldm r0!, {r2, r3, r4, r5}
+    ldrd r6, r7, [r1], #8
+    four r2, r6, r9, r10, r11, lr
+    four r3, r7, r9, r10, r11, lr
+    ldrd r6, r7, [r1], #8
+    four r4, r6, r9, r10, r11, lr
+    four r5, r7, r9, r10, r11, lr
+    .endr
+    ldr r2, [sp, #\bulk]
+    cmp r1, r2
+    bne 2b
+3:
+    ldr r2, [sp, #\bulk + 4]
+    cmp r1, r2
+    beq 5f
+4:
+    ldrd r6, r7, [r1], #8
+    ldrd r2, r3, [r0], #8
+    four r2, r6, r9, r10, r11, lr
+    four r3, r7, r9, r10, r11, lr
+    ldr r2, [sp, #\bulk + 4]
+    cmp r1, r2
+    bne 4b
+5:
+.endm
+
+@ \sum to a result: first shift, 17 bits, mantissa and rounding, second shift, 16 bits, store.
+@ r2 = records, r7 = second shift, r6 = its rounding.
+.macro requantize row, sum, out
+    ldrb r5, [r2, #8 * \row + 6]
+    ldrh r4, [r2, #8 * \row + 4]
+    asr \sum, \sum, r5
+    ssat \sum, #17, \sum
+    mla \sum, \sum, r4, r6
+    asr \sum, \sum, r7
+    ssat \sum, #16, \sum
+    strh \sum, [\out], #2
+.endm
+
+@ Two columns of four rows for two vectors, int8.
+.macro two_columns_int8
+    ldrd r4, r5, [r1], #8
+    ldrd r2, r3, [r0], #8
+    smlad r6, r2, r4, r6
+    smlad r10, r2, r5, r10
+    sxtb16 r2, r2
+    smlad r7, r2, r4, r7
+    smlad r11, r2, r5, r11
+    smlad r8, r3, r4, r8
+    smlad r12, r3, r5, r12
+    sxtb16 r3, r3
+    smlad r9, r3, r4, r9
+    smlad lr, r3, r5, lr
+.endm
+
+@ The same for int4.
+.macro two_columns_int4
+    ldr r2, [r0], #4
+    ldrd r4, r5, [r1], #8
+    smlad r6, r2, r4, r6
+    smlad r10, r2, r5, r10
+    uxtb16 r3, r2
+    smlad r7, r3, r4, r7
+    smlad r11, r3, r5, r11
+    and r3, r2, #0x0F000F00
+    smlad r8, r3, r4, r8
+    smlad r12, r3, r5, r12
+    and r2, r2, #0x000F000F
+    smlad r9, r2, r4, r9
+    smlad lr, r2, r5, lr
+.endm
+
+@ A row's sums of two vectors to results. r2 = records; rounding and shift, outs in the stack.
+.macro two_requantize row, first, second
+    ldrb r1, [r2, #8 * \row + 6]
+    asr \first, \first, r1
+    asr \second, \second, r1
+    ldrh r1, [r2, #8 * \row + 4]
+    ssat \first, #17, \first
+    ssat \second, #17, \second
+    ldrd r3, r4, [sp, #24]
+    mla \first, \first, r1, r3
+    mla \second, \second, r1, r3
+    asr \first, \first, r4
+    asr \second, \second, r4
+    ssat \first, #16, \first
+    ssat \second, #16, \second
+    ldr r3, [sp, #16]
+    ldr r4, [sp, #32]
+    strh \first, [r3, #2 * \row]
+    strh \second, [r4, #2 * \row]
+.endm
+
+@ Four rows further; equal when all are done. r3, r4 = outs.
+.macro two_next
+    adds r2, r2, #32
+    str r2, [sp, #12]
+    adds r4, r4, #8
+    str r4, [sp, #32]
+    adds r3, r3, #8
+    str r3, [sp, #16]
+    ldr r4, [sp, #20]
+    cmp r3, r4
+.endm
+
+@ Whole rows, int8. Stack: columns, bulk end, end, records, out, out end, rounding, shift, correction (unused).
+    .section .text.kinglet_pairs_int8, "ax", %progbits
+    .global kinglet_pairs_int8
+    .type kinglet_pairs_int8, %function
+    .thumb_func
+kinglet_pairs_int8:
+    push {r4-r11, lr}
+    ldm r0, {r0-r9}
+    push {r1-r9}
+1:
+    ldr r2, [sp, #12]
+    ldr r1, [sp]
+    ldr r10, [r2, #8]
+    mov r9, r10
+    ldr lr, [r2, #24]
+    mov r11, lr
+    run8 4, 64
+    ldr r2, [sp, #12]
+    sub r9, r9, r10
+    sub r11, r11, lr
+    ldr r3, [r2]
+    add r9, r3, r9, asr #8
+    ldr r3, [r2, #16]
+    add r11, r3, r11, asr #8
+    ldrd r6, r7, [sp, #24]
+    ldr r12, [sp, #16]
+    requantize 0, r9, r12
+    requantize 1, r10, r12
+    requantize 2, r11, r12
+    requantize 3, lr, r12
+    adds r2, r2, #32
+    str r2, [sp, #12]
+    str r12, [sp, #16]
+    ldr r3, [sp, #20]
+    cmp r12, r3
+    bne 1b
+    add sp, sp, #36
+    pop {r4-r11, pc}
+
+@ Whole rows, int4. The stack as above; correction = 8 times the sum of the columns.
+    .section .text.kinglet_pairs_int4, "ax", %progbits
+    .global kinglet_pairs_int4
+    .type kinglet_pairs_int4, %function
+    .thumb_func
+kinglet_pairs_int4:
+    push {r4-r11, lr}
+    ldm r0, {r0-r9}
+    push {r1-r9}
+1:
+    ldr r1, [sp]
+    mov r9, #0
+    mov r10, r9
+    mov r11, r9
+    mov lr, r9
+    run4 4, 64
+    ldr r2, [sp, #12]
+    ldr r8, [sp, #32]
+    sub r9, r9, r10
+    sub r9, r9, r11
+    sub r10, r10, lr
+    ldr r3, [r2]
+    add r9, r3, r9, asr #12
+    ldr r3, [r2, #8]
+    sub r3, r3, r8
+    add r11, r3, r11, asr #8
+    ldr r3, [r2, #16]
+    sub r3, r3, r8
+    add r10, r3, r10, asr #4
+    ldr r3, [r2, #24]
+    sub r3, r3, r8
+    add lr, lr, r3
+    ldrd r6, r7, [sp, #24]
+    ldr r12, [sp, #16]
+    requantize 0, r9, r12
+    requantize 1, r11, r12
+    requantize 2, r10, r12
+    requantize 3, lr, r12
+    adds r2, r2, #32
+    str r2, [sp, #12]
+    str r12, [sp, #16]
+    ldr r3, [sp, #20]
+    cmp r12, r3
+    bne 1b
+    add sp, sp, #36
+    pop {r4-r11, pc}
+
+@ Sums of one stream, int8, no more: job = weights, columns, bulk end, end, sums.
+    .section .text.kinglet_pairs_sums_int8, "ax", %progbits
+    .global kinglet_pairs_sums_int8
+    .type kinglet_pairs_sums_int8, %function
+    .thumb_func
+kinglet_pairs_sums_int8:
+    push {r4-r11, lr}
+    ldm r0, {r0-r4}
+    push {r2-r4}
+    mov r9, #0
+    mov r10, r9
+    mov r11, r9
+    mov lr, r9
+    run8 0, 16
+    sub r9, r9, r10
+    sub r11, r11, lr
+    asr r9, r9, #8
+    asr r11, r11, #8
+    ldr r2, [sp, #8]
+    strd r9, r10, [r2]
+    strd r11, lr, [r2, #8]
+    add sp, sp, #12
+    pop {r4-r11, pc}
+
+@ The same for int4, the offset of the nibbles left in rows 1 to 3: it is 8 times the sum of the columns.
+    .section .text.kinglet_pairs_sums_int4, "ax", %progbits
+    .global kinglet_pairs_sums_int4
+    .type kinglet_pairs_sums_int4, %function
+    .thumb_func
+kinglet_pairs_sums_int4:
+    push {r4-r11, lr}
+    ldm r0, {r0-r4}
+    push {r2-r4}
+    mov r9, #0
+    mov r10, r9
+    mov r11, r9
+    mov lr, r9
+    run4 0, 16
+    sub r9, r9, r10
+    sub r9, r9, r11
+    sub r10, r10, lr
+    asr r9, r9, #12
+    asr r11, r11, #8
+    asr r10, r10, #4
+    ldr r2, [sp, #8]
+    strd r9, r11, [r2]
+    strd r10, lr, [r2, #8]
+    add sp, sp, #12
+    pop {r4-r11, pc}
+
+@ Two vectors, int8: columns come as two of the first, two of the second. Stack: columns, bulk end, end, records, out, out
+@ end, rounding, shift, second out. Sums of the first in r6-r9, of the second in r10-lr.
+    .section .text.kinglet_pairs_two_int8, "ax", %progbits
+    .global kinglet_pairs_two_int8
+    .type kinglet_pairs_two_int8, %function
+    .thumb_func
+kinglet_pairs_two_int8:
+    push {r4-r11, lr}
+    ldm r0, {r0-r9}
+    push {r1-r9}
+1:
+    ldr r2, [sp, #12]
+    ldr r1, [sp]
+    ldr r7, [r2, #8]
+    mov r6, r7
+    mov r10, r7
+    mov r11, r7
+    ldr r9, [r2, #24]
+    mov r8, r9
+    mov r12, r9
+    mov lr, r9
+    ldr r2, [sp, #4]
+    cmp r1, r2
+    beq 3f
+2:
+    .rept 16
+    two_columns_int8
+    .endr
+    ldr r2, [sp, #4]
+    cmp r1, r2
+    bne 2b
+3:
+    ldr r2, [sp, #8]
+    cmp r1, r2
+    beq 5f
+4:
+    two_columns_int8
+    ldr r2, [sp, #8]
+    cmp r1, r2
+    bne 4b
+5:
+    ldr r2, [sp, #12]
+    sub r6, r6, r7
+    sub r8, r8, r9
+    sub r10, r10, r11
+    sub r12, r12, lr
+    ldr r3, [r2]
+    add r6, r3, r6, asr #8
+    add r10, r3, r10, asr #8
+    ldr r3, [r2, #16]
+    add r8, r3, r8, asr #8
+    add r12, r3, r12, asr #8
+    two_requantize 0, r6, r10
+    two_requantize 1, r7, r11
+    two_requantize 2, r8, r12
+    two_requantize 3, r9, lr
+    two_next
+    bne 1b
+    add sp, sp, #36
+    pop {r4-r11, pc}
+
+@ Two vectors, int4. Stack as above, then the corrections of both. Sums s, t, u, v of the first in r6-r9, of the second in
+@ r10-lr.
+    .section .text.kinglet_pairs_two_int4, "ax", %progbits
+    .global kinglet_pairs_two_int4
+    .type kinglet_pairs_two_int4, %function
+    .thumb_func
+kinglet_pairs_two_int4:
+    push {r4-r11, lr}
+    ldm r0, {r0-r11}
+    push {r1-r11}
+1:
+    ldr r1, [sp]
+    mov r6, #0
+    mov r7, r6
+    mov r8, r6
+    mov r9, r6
+    mov r10, r6
+    mov r11, r6
+    mov r12, r6
+    mov lr, r6
+    ldr r2, [sp, #4]
+    cmp r1, r2
+    beq 3f
+2:
+    .rept 16
+    two_columns_int4
+    .endr
+    ldr r2, [sp, #4]
+    cmp r1, r2
+    bne 2b
+3:
+    ldr r2, [sp, #8]
+    cmp r1, r2
+    beq 5f
+4:
+    two_columns_int4
+    ldr r2, [sp, #8]
+    cmp r1, r2
+    bne 4b
+5:
+    ldr r2, [sp, #12]
+    sub r6, r6, r7
+    sub r6, r6, r8
+    sub r10, r10, r11
+    sub r10, r10, r12
+    sub r7, r7, r9
+    sub r11, r11, lr
+    ldr r3, [r2]
+    add r6, r3, r6, asr #12
+    add r10, r3, r10, asr #12
+    ldrd r4, r5, [sp, #36]
+    ldr r3, [r2, #8]
+    add r8, r3, r8, asr #8
+    sub r8, r8, r4
+    add r12, r3, r12, asr #8
+    sub r12, r12, r5
+    ldr r3, [r2, #16]
+    add r7, r3, r7, asr #4
+    sub r7, r7, r4
+    add r11, r3, r11, asr #4
+    sub r11, r11, r5
+    ldr r3, [r2, #24]
+    sub r3, r3, r4
+    add r9, r9, r3
+    ldr r3, [r2, #24]
+    sub r3, r3, r5
+    add lr, lr, r3
+    two_requantize 0, r6, r10
+    two_requantize 1, r8, r12
+    two_requantize 2, r7, r11
+    two_requantize 3, r9, lr
+    two_next
+    bne 1b
+    add sp, sp, #44
+    pop {r4-r11, pc}
