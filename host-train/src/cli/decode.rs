@@ -12,7 +12,8 @@ use crate::model::EOS;
 use crate::search::SearchOptions;
 use crate::trainer::decode_all;
 
-/// Decode lines of standard input to lines of standard output, in floating point
+/// Decode lines of standard input to lines of standard output, as the checkpoint computes: in floating point, or on the
+/// integers that it was trained for
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The checkpoint directory
