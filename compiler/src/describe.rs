@@ -95,10 +95,10 @@ pub fn slots(model: &Model<'_>) -> Vec<SlotInfo> {
 pub fn layers(model: &Model<'_>) -> Vec<Layer> {
     let d = model.description();
     let mut layers = Vec::new();
-    for (program, bytes, vocabulary) in [("encode", d.encode, d.source.size), ("step", d.step, d.target.size)]
+    for (program, bytes, vocabulary) in [("encode", d.encode, model.source().size()), ("step", d.step, model.target().size())]
     {
         let mut rest = bytes;
-        while let Ok((pass, after)) = postcard::take_from_bytes::<Pass>(rest) {
+        while let Some((pass, after)) = rest.split_first_chunk().and_then(|(b, r)| Some((Pass::from_bytes(b)?, r))) {
             rest = after;
             let over = match pass.over {
                 Over::Once => "once",
@@ -106,7 +106,8 @@ pub fn layers(model: &Model<'_>) -> Vec<Layer> {
                 Over::Backward => "backward",
             };
             for _ in 0..pass.ops {
-                let Ok((op, after)) = postcard::take_from_bytes::<Op>(rest) else { return layers };
+                let op = rest.split_first_chunk().and_then(|(b, r)| Some((Op::from_bytes(b)?, r)));
+                let Some((op, after)) = op else { return layers };
                 rest = after;
                 layers.push(layer(program, over, &op, usize::from(vocabulary), model));
             }

@@ -79,7 +79,7 @@ impl<'a> Model<'a> {
         Plan {
             starts: slots.0.len() / 2,
             columns: widest.encode.max(lanes * widest.step),
-            arena: arrange(slots, size, |_, _| {}),
+            arena: arrange(slots, size, &mut []),
             attention: if attends { source } else { 0 },
             source,
             history: limits.target as usize * if beam == 1 { 1 } else { 2 * beam },

@@ -116,8 +116,8 @@ pub fn lower<'a>(source: Source<'a>, ranges: &'a Ranges, plan: &'a Plan) -> Resu
     let slots: Vec<u8> = builder.slots.iter().flat_map(Slot::to_bytes).collect();
     let description = Description {
         name: plan.name.as_bytes(),
-        source: source_vocabulary,
-        target: target_vocabulary,
+        source: &source_vocabulary,
+        target: &target_vocabulary,
         max_source: plan.max_source,
         max_target: plan.max_target,
         slots: Slots(&slots),

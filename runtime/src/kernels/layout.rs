@@ -86,6 +86,7 @@ impl Bits {
 ///         int4  byte   32 (c / 16) + 16 (r / 2) + c % 16, nibble r % 2    w + 8
 /// ```
 /// Lanes are 16-bit little-endian numbers.
+#[cfg_attr(armv6m, inline(never))]
 pub fn weight(layout: Layout, bits: Bits, stream: &[u8], row: usize, column: usize) -> i32 {
     let (c, r) = (column, row & 3);
     let byte = |at: usize| stream.get(at).copied().unwrap_or(0);
