@@ -132,7 +132,7 @@ mod tests {
             inputs in prop::collection::vec(-127..=127_i32, 24),
             bias in -3.0..3.0_f64,
             unit_bits in 3..14_i32,
-            kind in prop::sample::select(vec!["int8", "int4", "int4g16"]),
+            kind in prop::sample::select(vec!["int8", "int4", "int4:16"]),
         ) {
             let kind: Kind = kind.parse().unwrap();
             let unit = power_of_two(-unit_bits);

@@ -329,7 +329,7 @@ fn networks_on_the_grid_compute_what_the_chip_computes() {
     let batch = batch(5, 21);
     for (i, config) in configs().into_iter().enumerate() {
         let float = model(&config);
-        let weights = ["int8", "int4g16", "int4"][i % 3];
+        let weights = ["int8", "int4:16", "int4"][i % 3];
         for fold in [Fold::Always, Fold::Never] {
             let model = quantized(&float, weights, fold, &batch);
             let scheme = model.scheme.as_ref().unwrap();
@@ -352,7 +352,7 @@ fn networks_on_the_grid_compute_what_the_chip_computes() {
 fn batches_threads_and_search_agree_on_the_grid() {
     let batch = batch(9, 6);
     for config in configs().into_iter().step_by(3) {
-        let model = quantized(&model(&config), "int4g16", Fold::Auto, &batch);
+        let model = quantized(&model(&config), "int4:16", Fold::Auto, &batch);
         let run = |threads| {
             let mut grads = model.params.zeros_like();
             let options = StepOptions { dropout_seed: Some(1), threads, ..StepOptions::default() };
