@@ -202,7 +202,9 @@ impl<'m, 'b> Session<'m, 'b> {
 
     /// Runs the encoder over the source.
     fn encode(&mut self, options: &Options) -> Result<(), RunError> {
-        if !(0.0..=10.0).contains(&options.length_penalty) {
+        // Bits of floats from 0 on are in their order: no comparison of floats is needed, whose code a small core spares.
+        let penalty = options.length_penalty.to_bits();
+        if penalty > const { 10f32.to_bits() } && penalty != const { (-0f32).to_bits() } {
             return Err(RunError::LengthPenalty);
         }
         let Stepper { model, frame } = &mut self.stepper;

@@ -115,6 +115,16 @@ const fn tanh_steps(x: i16, step: u32) -> i32 {
     low + shift_round((high - low) * (x & ((1 << step) - 1)), step)
 }
 
+/// The table that assembly reads: the middle of that over [-8, 8], or, on the smallest core, the positive half.
+#[cfg(any(armv6m, armv7m, arm_dsp))]
+pub(crate) fn tanh_table() -> *const i16 {
+    #[cfg(armv6m)]
+    let table: &'static [i16] = &HALF;
+    #[cfg(not(armv6m))]
+    let table: &'static [i16] = TANH.get(256..).unwrap_or(&[]);
+    table.as_ptr()
+}
+
 /// Hyperbolic tangent of a Q3.12 number, Q0.15; error below 1.3e-4.
 #[inline]
 pub const fn tanh(x: i16) -> i16 {

@@ -104,6 +104,7 @@ pub(crate) fn take_op(program: &[u8]) -> Option<(schema::Op, &[u8])> {
 }
 
 /// `len` bytes of a tensor.
+#[cfg_attr(armv6m, inline(never))]
 pub(crate) fn tensor(data: &[u8], offset: u32, len: usize) -> Option<&[u8]> {
     data.get(offset as usize..)?.get(..len)
 }

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernels::Bits;
 
+/// Units of a GRU whose rows stand together, gate by gate: a multiple of 4.
+pub const GRU_GROUP: usize = 16;
 /// Most inputs that one product may gather.
 pub const MAX_INPUTS: usize = 4;
 
@@ -390,8 +392,8 @@ pub enum Activation {
 /// `r = s(W_r [x; h] + ..)`, `z = s(W_z [x; h] + ..)`, `n = tanh(W_n x + .. + r (U_n h + c_n))`,
 /// `h' = n + z (h - n)`.
 ///
-/// Row records and weights come in groups of 4 units: 4 rows of r, 4 of z (both over [x; h]), 4 of `W_n` (over x;
-/// absent when there are no inputs), 4 of `U_n` (over h).
+/// Row records and weights come in groups of [`GRU_GROUP`] units: their rows of r, of z (both over [x; h]), of `W_n` (over
+/// x; absent when there are no inputs), of `U_n` (over h).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gru {
     /// x: columns before the hidden state's own. May be empty when there is a table.

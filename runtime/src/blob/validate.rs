@@ -83,6 +83,7 @@ fn ensure(condition: bool, fault: Fault) -> Check {
 }
 
 impl Context<'_> {
+    #[inline(never)]
     fn globals(&self) -> Check {
         let d = self.description;
         for length in [d.max_source, d.max_target] {
@@ -252,6 +253,7 @@ impl Context<'_> {
         ensure(out.width as usize == units, Fault::Width)
     }
 
+    #[inline(never)]
     fn operation(&mut self, op: &Op) -> Check {
         match op {
             Op::Embed(op) => {

@@ -4,6 +4,7 @@
 
 use core::cell::Cell;
 
+use crate::blob::schema::GRU_GROUP;
 use crate::fixed::{saturate_i16, shift_round};
 use crate::tables::{sigmoid, tanh};
 
@@ -23,11 +24,11 @@ pub fn lstm(sums: &[Cell<i16>], cells: &[Cell<i16>], states: &[Cell<i16>], bits:
     }
 }
 
-/// Gated recurrent unit: new hidden states of at most four units, from their sums of r, of z, of `W_n x`, of `U_n h`.
+/// Gated recurrent unit: new hidden states of at most [`GRU_GROUP`] units, from their sums of r, of z, of `W_n x`, of `U_n h`.
 ///
 /// `bits`: fraction bits of the last, 0 to 12.
 #[inline]
-pub fn gru(sums: &[[Cell<i16>; 4]; 4], states: &[Cell<i16>], bits: u32) {
+pub fn gru(sums: &[[Cell<i16>; GRU_GROUP]; 4], states: &[Cell<i16>], bits: u32) {
     let [reset, update, candidate, recurrent] = sums;
     // r * u is Q(15 + bits), the candidate's sum Q3.12.
     let to_q12 = 3 + (bits & 15);

@@ -5,13 +5,19 @@
 
 #[cfg(arm_dsp)]
 mod arm_dsp;
-pub mod gates;
+#[cfg_attr(any(armv6m, armv7m, arm_dsp), expect(dead_code, reason = "these cores have their own"))]
+mod gates;
+#[cfg(any(armv6m, armv7m, arm_dsp))]
+mod gates_arm;
 pub mod layout;
 mod portable;
 #[cfg(any(armv6m, armv7m))]
 mod tiles;
 
+#[cfg(not(any(armv6m, armv7m, arm_dsp)))]
 pub use gates::{gru, lstm};
+#[cfg(any(armv6m, armv7m, arm_dsp))]
+pub use gates_arm::{gru, lstm};
 pub use layout::{Bits, Layout};
 
 use core::cell::Cell;
@@ -105,14 +111,14 @@ fn by_runs(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
             let Some(values) = columns.values.get(at..at + run) else { return };
             let Some((stream, rest)) = weights.split_at_checked(rows.bits.stream_bytes(run)) else { return };
             (weights, at) = (rest, at + run);
-            let mut factors = [1u8; ROWS];
+            let mut factors = &[1u8; ROWS];
             if rows.group != 0 {
                 let Some((now, rest)) = multipliers.split_first_chunk() else { return };
-                (factors, multipliers) = (*now, rest);
+                (factors, multipliers) = (now, rest);
             }
             let part = dot4(rows.layout, rows.bits, stream, &Columns::new(values));
             for ((sum, part), factor) in sums.iter().zip(part).zip(factors) {
-                sum.set(sum.get().wrapping_add(part.wrapping_mul(factor as i32)));
+                sum.set(sum.get().wrapping_add(part.wrapping_mul(*factor as i32)));
             }
         }
         for ((to, sum), record) in to.iter().zip(&sums).zip(records) {

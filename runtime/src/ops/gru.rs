@@ -2,16 +2,16 @@
 
 use core::cell::Cell;
 
-use super::{Streams, add_entry, put_out};
+use super::{Streams, add_table, put_out};
 use crate::blob::matrix;
-use crate::blob::schema::Gru;
+use crate::blob::schema::{GRU_GROUP, Gru};
 use crate::frame::{Frame, Part};
 use crate::kernels::{self, LANES, ROWS};
 
-/// Sums of four units: of r, of z, of `W_n x` and of `U_n h`.
-type Sums = [[Cell<i16>; ROWS]; 4];
+/// Sums of a group of units: of r, of z, of `W_n x` and of `U_n h`.
+type Sums = [[Cell<i16>; GRU_GROUP]; 4];
 
-/// Four units at a time.
+/// A group of units at a time.
 ///
 /// Products read the gathered columns, so that states can be replaced unit by unit.
 #[inline(never)]
@@ -21,40 +21,27 @@ pub(super) fn gru(frame: &mut Frame<'_, '_>, op: &Gru) -> Option<()> {
     let gathered = frame.gather(&op.inputs, Some(hidden), &matrix)?;
     let mut streams = Streams::new(frame, &matrix)?;
     let units = hidden.width as usize;
-    let sums: [Sums; LANES] = [const { [const { [const { Cell::new(0) }; ROWS] }; 4] }; LANES];
-    for start in (0..units).step_by(ROWS) {
-        let to = |gate: usize, gates: usize| {
-            let rows = ROWS * gate..ROWS * (gate + gates);
-            sums.each_ref().map(|sums| sums.as_flattened().get(rows.clone()).unwrap_or(&[]))
-        };
-        streams.project(frame, 2, &gathered, Part::All, to(0, 2))?;
-        if gathered.inputs > 0 {
-            streams.project(frame, 1, &gathered, Part::Inputs, to(2, 1))?;
+    let sums: [Sums; LANES] = [const { [const { [const { Cell::new(0) }; GRU_GROUP] }; 4] }; LANES];
+    for start in (0..units).step_by(GRU_GROUP) {
+        let end = units.min(start + GRU_GROUP);
+        let count = (end - start).div_ceil(ROWS);
+        for (gate, part) in [Part::All, Part::All, Part::Inputs, Part::State].into_iter().enumerate() {
+            let to = sums.each_ref().map(|sums| sums.get(gate).map_or(&[][..], |sums| &sums[..]));
+            if part == Part::Inputs && gathered.inputs == 0 {
+                // Without columns there are no rows: the token's table is all that enters.
+                to.iter().copied().flatten().for_each(|sum| sum.set(0));
+            } else {
+                streams.project(frame, count, &gathered, part, to)?;
+            }
         }
-        streams.project(frame, 1, &gathered, Part::State, to(3, 1))?;
         for (lane, sums) in sums.iter().enumerate().take(frame.lanes.count()) {
-            update(frame, op, lane, start, sums)?;
+            let states = frame.row(op.hidden, lane)?;
+            let table = frame.table_row(&op.table, 3 * units, lane)?;
+            add_table(sums.as_flattened(), table, 3, start..end, units, (GRU_GROUP, 1))?;
+            let states = states.get(start..end)?;
+            kernels::gru(sums, states, op.candidate_bits as u32);
+            put_out(frame, op.out, lane, start..end, states)?;
         }
     }
     Some(())
-}
-
-/// New states of the four units from `start` on, fewer at the end.
-fn update(frame: &Frame<'_, '_>, op: &Gru, lane: usize, start: usize, sums: &Sums) -> Option<()> {
-    let states = frame.row(op.hidden, lane)?;
-    let units = states.len();
-    let (table, shift) = frame.table_row(&op.table, 3 * units, lane)?;
-    let end = units.min(start + ROWS);
-    for (gate, sums) in sums.iter().enumerate().take(if table.is_empty() { 0 } else { 3 }) {
-        for (sum, bytes) in sums.iter().zip(table.get(gate * units + start..)?) {
-            // A part without columns has no sums of its own.
-            if gate == 2 && op.inputs.is_empty() {
-                sum.set(0);
-            }
-            add_entry(sum, bytes, shift);
-        }
-    }
-    let states = states.get(start..end)?;
-    kernels::gru(sums, states, op.candidate_bits as u32);
-    put_out(frame, op.out, lane, start..end, states)
 }

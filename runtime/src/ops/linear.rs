@@ -2,10 +2,10 @@
 
 use core::cell::Cell;
 
-use super::{Streams, entry};
+use super::{Streams, add_table};
 use crate::blob::matrix;
 use crate::blob::schema::{Activation, Kind, Linear};
-use crate::fixed::{saturate_i8, saturate_i16, shift_round};
+use crate::fixed::{saturate_i8, shift_round};
 use crate::frame::{Frame, Part};
 use crate::kernels::{LANES, ROWS};
 use crate::tables::tanh;
@@ -36,17 +36,15 @@ pub(super) fn linear(frame: &mut Frame<'_, '_>, op: &Linear) -> Option<()> {
         streams.project(frame, rows.div_ceil(ROWS), &gathered, Part::All, to)?;
         let ready = direct && op.activation == Activation::None;
         for (lane, sums) in to.iter().enumerate().take(if ready { 0 } else { frame.lanes.count() }) {
-            let (table, shift) = frame.table_row(&op.table, width, lane)?;
-            let mut entries = table.get(done..).unwrap_or(&[]).iter();
-            let sums = sums.iter().take(rows).map(|sum| sum.get() as i32);
-            let sums = sums.map(|sum| sum + entries.next().map_or(0, |e| entry(e, shift)));
+            let table = frame.table_row(&op.table, width, lane)?;
+            add_table(sums, table, 1, done..done + rows, width, (0, 1))?;
             if words {
-                for (to, sum) in frame.words(op.to, lane)?.get(done..)?.iter().zip(sums) {
-                    to.set(activate(op.activation, saturate_i16(sum)));
+                for (to, sum) in frame.words(op.to, lane)?.get(done..done + rows)?.iter().zip(*sums) {
+                    to.set(activate(op.activation, sum.get()));
                 }
             } else {
-                for (to, sum) in frame.bytes(op.to, lane)?.get(done..)?.iter().zip(sums) {
-                    to.set(saturate_i8(sum));
+                for (to, sum) in frame.bytes(op.to, lane)?.get(done..done + rows)?.iter().zip(*sums) {
+                    to.set(saturate_i8(sum.get() as i32));
                 }
             }
         }

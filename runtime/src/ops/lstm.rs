@@ -2,14 +2,14 @@
 
 use core::cell::Cell;
 
-use super::{Streams, add_entry, put_out};
+use super::{Streams, add_table, put_out};
 use crate::blob::matrix;
 use crate::blob::schema::Lstm;
 use crate::frame::{Frame, Part};
 use crate::kernels::{self, LANES};
 
 /// Units whose gates are computed before their states.
-const CHUNK: usize = 8;
+const CHUNK: usize = if LANES == 1 { 8 } else { 16 };
 
 /// The four rows of a stream are a unit's four gates.
 ///
@@ -37,14 +37,9 @@ pub(super) fn lstm(frame: &mut Frame<'_, '_>, op: &Lstm) -> Option<()> {
 /// New states of the units from `start` on whose gate sums are known.
 fn update(frame: &Frame<'_, '_>, op: &Lstm, lane: usize, start: usize, sums: &[Cell<i16>]) -> Option<()> {
     let states = frame.row(op.hidden, lane)?;
-    let (table, shift) = frame.table_row(&op.table, 4 * states.len(), lane)?;
-    for gate in 0..if table.is_empty() { 0 } else { 4 } {
-        let entries = table.get(gate * states.len() + start..)?;
-        for (gates, bytes) in sums.as_chunks::<4>().0.iter().zip(entries) {
-            add_entry(gates.get(gate)?, bytes, shift);
-        }
-    }
     let units = start..start + sums.len() / 4;
+    let table = frame.table_row(&op.table, 4 * states.len(), lane)?;
+    add_table(sums, table, 4, units.clone(), states.len(), (1, 4))?;
     let states = states.get(units.clone())?;
     kernels::lstm(sums, frame.row(op.cell, lane)?.get(units.clone())?, states, op.cell_bits as u32);
     put_out(frame, op.out, lane, units, states)

@@ -107,12 +107,31 @@ impl<'m> Streams<'m> {
     }
 }
 
-/// Adds a table entry to a sum.
-fn add_entry(sum: &Cell<i16>, bytes: &[u8; 2], shift: u8) {
-    sum.set(saturate_i16(sum.get() as i32 + entry(bytes, shift)));
+/// Adds a token's table entries of some units, of `all` that there are, to their sums, which stand `steps` apart from gate
+/// to gate and from unit to unit.
+#[inline(never)]
+fn add_table(
+    sums: &[Cell<i16>],
+    (table, shift): (&[[u8; 2]], u8),
+    gates: usize,
+    units: core::ops::Range<usize>,
+    all: usize,
+    steps: (usize, usize),
+) -> Option<()> {
+    if table.is_empty() {
+        return Some(());
+    }
+    for gate in 0..gates {
+        for (i, bytes) in table.get(gate * all + units.start..gate * all + units.end)?.iter().enumerate() {
+            let sum = sums.get(gate * steps.0 + i * steps.1)?;
+            sum.set(saturate_i16(sum.get() as i32 + entry(bytes, shift)));
+        }
+    }
+    Some(())
 }
 
 /// Puts new hidden states of some units where a cell's outputs go, rounded to int8.
+#[inline(never)]
 fn put_out(
     frame: &Frame<'_, '_>,
     out: Option<View>,
