@@ -79,3 +79,10 @@ pub fn gru(sums: &[[Cell<i16>; GRU_GROUP]; 4], states: &[Cell<i16>], bits: u32) 
     // SAFETY: sums of a group of units are there, and as many states as the job says.
     unsafe { kinglet_gru(&job) }
 }
+
+#[cfg(not(armv6m))]
+pub use attention::{context, context_two, energy, energy_two, largest, sum_exp2};
+
+#[cfg(not(armv6m))]
+#[path = "attention_arm.rs"]
+mod attention;

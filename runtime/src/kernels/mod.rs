@@ -15,7 +15,13 @@ mod portable;
 mod tiles;
 
 #[cfg(not(any(armv6m, armv7m, arm_dsp)))]
-pub use gates::{gru, lstm};
+pub use gates::{context, context_two, energy, energy_two, gru, largest, lstm, sum_exp2};
+#[cfg(armv6m)]
+pub use gates::{context, energy, largest, sum_exp2};
+#[cfg(any(armv7m, arm_dsp))]
+pub use gates_arm::{context, energy, largest, sum_exp2};
+#[cfg(arm_dsp)]
+pub use gates_arm::{context_two, energy_two};
 #[cfg(any(armv6m, armv7m, arm_dsp))]
 pub use gates_arm::{gru, lstm};
 pub use layout::{Bits, Layout};
