@@ -5,6 +5,7 @@
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(arm_dsp)");
+    println!("cargo::rustc-check-cfg=cfg(mve)");
     println!("cargo::rustc-check-cfg=cfg(armv8m)");
     println!("cargo::rustc-check-cfg=cfg(armv7m)");
     println!("cargo::rustc-check-cfg=cfg(armv6m)");
