@@ -97,7 +97,11 @@ fn bench(board: &str, out: &Path) {
     use kinglet::kernels::{Bits, Layout};
     let target = variable("TARGET");
     let dsp = target.starts_with("thumbv7em") || target.starts_with("thumbv8m.main");
-    let layout = if dsp { Layout::Pairs } else { Layout::Tiles };
+    let layout = match board {
+        "an547" => Layout::Blocks,
+        _ if dsp => Layout::Pairs,
+        _ => Layout::Tiles,
+    };
     let shapes = [
         (Matvec(Bits::Int8), 64, 64),
         (Matvec(Bits::Int8), 128, 128),

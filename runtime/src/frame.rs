@@ -252,6 +252,9 @@ impl<'m, 'b> Frame<'m, 'b> {
                 let (inputs, state) = self.columns.get(lane * all..)?.get(..all)?.split_at_checked(padded)?;
                 *gathered.totals.get_mut(lane)? = [kernels::total(inputs), kernels::total(state)];
             }
+            if !interleaved {
+                kernels::prepare(self.layout, self.columns.get_mut(lane * all..)?.get_mut(..all)?);
+            }
         }
         Some(gathered)
     }

@@ -44,8 +44,10 @@ struct Context {
 unsafe extern "C" {
     fn kinglet_sum_exp2(job: &Exponentials) -> u32;
     fn kinglet_energy(job: &Energy) -> i32;
+    #[cfg(arm_dsp)]
     fn kinglet_energy_two(job: &Energy) -> u64;
     fn kinglet_context(job: &Context);
+    #[cfg(arm_dsp)]
     fn kinglet_context_two(job: &Context);
     fn kinglet_largest(values: *const Cell<i16>, end: *const Cell<i16>) -> usize;
 }
@@ -97,6 +99,7 @@ pub fn energy(key: &[Cell<i8>], query: &[Cell<i16>], v: &[u8], scale: i32, up: u
 }
 
 /// [`energy`] of two queries, which share the key.
+#[cfg(arm_dsp)]
 pub fn energy_two(key: &[Cell<i8>], queries: [&[Cell<i16>]; 2], v: &[u8], scale: i32, up: u32) -> [i32; 2] {
     // SAFETY: as above, for both queries.
     let sums = energy_job(key, queries, v, scale, up).map_or(0, |job| unsafe { kinglet_energy_two(&job) });
@@ -128,6 +131,7 @@ pub fn context(values: &[Cell<i8>], weights: &[Cell<i16>], to: &[Cell<i8>]) {
 }
 
 /// [`context`] of two vectors of weights, which share the values.
+#[cfg(arm_dsp)]
 pub fn context_two(values: &[Cell<i8>], weights: [&[Cell<i16>]; 2], to: [&[Cell<i8>]; 2]) {
     if let Some(job) = context_job(values, weights, to) {
         // SAFETY: as above, for both vectors.

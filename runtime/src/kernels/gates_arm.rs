@@ -81,7 +81,9 @@ pub fn gru(sums: &[[Cell<i16>; GRU_GROUP]; 4], states: &[Cell<i16>], bits: u32) 
 }
 
 #[cfg(not(armv6m))]
-pub use attention::{context, context_two, energy, energy_two, largest, sum_exp2};
+pub use attention::{context, energy, largest, sum_exp2};
+#[cfg(arm_dsp)]
+pub use attention::{context_two, energy_two};
 
 #[cfg(not(armv6m))]
 #[path = "attention_arm.rs"]
