@@ -32,6 +32,7 @@ enum Measure {
     /// Source positions, with an embedding and the operation at each.
     Encode,
     /// Target steps of a search, from the second on: at the first a beam has one hypothesis alone.
+    #[cfg_attr(board = "microbit", expect(dead_code, reason = "its flash has no room for these blobs"))]
     Search { beam: u8 },
 }
 

@@ -180,7 +180,7 @@ pub const fn needs_totals(layout: Layout, bits: Bits) -> bool {
 }
 
 /// Sums of four rows over a run of columns, by this core's kernel when the layout is its own.
-#[cfg_attr(armv6m, inline(never))]
+#[inline(always)]
 fn dot4(layout: Layout, bits: Bits, stream: &[u8], columns: &Columns<'_>) -> [i32; 4] {
     #[cfg(mve)]
     if let Some(sums) = mve::dot4(layout, bits, stream, columns) {

@@ -3,6 +3,7 @@
 use super::{Bits, Columns, Layout, layout};
 
 /// Sums of four rows over a run of columns: `sum of weight * column` of each, weights and columns as they are.
+#[inline(never)]
 pub fn dot4(layout: Layout, bits: Bits, stream: &[u8], columns: &Columns<'_>) -> [i32; 4] {
     let mut sums = [0i32; 4];
     for (row, sum) in sums.iter_mut().enumerate() {
