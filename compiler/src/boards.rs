@@ -5,6 +5,7 @@ use kinglet::{Limits, Model};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::time::{self, Time};
 
 /// Flash that a firmware with the runtime, a shell and a board's support takes beside the model. The runtime alone is 22 to
 /// 25 KB (`docs/results.md`).
@@ -158,7 +159,7 @@ pub struct Longest {
 }
 
 /// What fits a board.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fit {
     /// The board.
     pub board: Board,
@@ -170,13 +171,16 @@ pub struct Fit {
     pub longest: Vec<Longest>,
     /// Widest beam at the planned lengths.
     pub widest_beam: Option<u8>,
+    /// How long a word takes, about.
+    pub time: Time,
 }
 
 /// Beams that the longest source is told for.
 const BEAMS: [u8; 3] = [1, 4, 8];
 
-/// What fits, when sessions are planned for these limits.
-pub fn fit(board: Board, model: &Model<'_>, blob: usize, limits: Limits) -> Fit {
+/// What fits, when sessions are planned for these limits; the time is that of a word of so many source tokens (end mark
+/// included) and steps.
+pub fn fit(board: Board, model: &Model<'_>, blob: usize, limits: Limits, word: [f64; 2]) -> Fit {
     let room = board.ram_for_model();
     let fits = |limits: &Limits| model.ram(limits) <= room;
     let longest = |beam: u8| Longest { beam, source: longest_source(model, Limits { beam, ..limits }, room) };
@@ -185,6 +189,7 @@ pub fn fit(board: Board, model: &Model<'_>, blob: usize, limits: Limits) -> Fit 
         flash_left: board.flash_for_model() as i64 - blob as i64,
         ram_left: room as i64 - model.ram(&limits) as i64,
         longest: BEAMS.map(longest).to_vec(),
+        time: time::word(model, board.core, board.khz, word[0], word[1]),
         widest_beam: (1..=8).rev().find(|&beam| fits(&Limits { beam, ..limits })),
     }
 }
@@ -228,9 +233,10 @@ impl std::fmt::Display for Fit {
             .collect();
         writeln!(f, "  longest source in tokens, with the end mark: {}", longest.join(", "))?;
         match self.widest_beam {
-            Some(beam) => writeln!(f, "  widest beam at the planned lengths: {beam}"),
-            None => writeln!(f, "  not even greedy search fits at the planned lengths"),
+            Some(beam) => writeln!(f, "  widest beam at the planned lengths: {beam}")?,
+            None => writeln!(f, "  not even greedy search fits at the planned lengths")?,
         }
+        self.time.fmt(f)
     }
 }
 

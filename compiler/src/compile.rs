@@ -87,7 +87,9 @@ pub fn compile(source: Source<'_>, dev: &[Pair], options: &Options) -> Result<Co
         ram: describe::ram(&model),
         planned_ram,
         map: describe::map(&model, &limits),
-        fit: options.board.map(|board| boards::fit(board, &model, lowered.blob.len(), limits)),
+        fit: options
+            .board
+            .map(|board| boards::fit(board, &model, lowered.blob.len(), limits, mean_lengths(&examples))),
         errors: lowered.errors,
         saturation,
         accuracy,
@@ -103,6 +105,14 @@ fn example(source: Source<'_>, pair: &Pair) -> Example {
         ids
     };
     Example { source: ids(source.source_vocab, &pair.source), target: ids(source.target_vocab, &pair.target) }
+}
+
+/// Mean source tokens and decoder steps, end marks included.
+fn mean_lengths(examples: &[Example]) -> [f64; 2] {
+    let mean = |length: fn(&Example) -> usize| {
+        examples.iter().map(length).sum::<usize>() as f64 / examples.len().max(1) as f64
+    };
+    [mean(|e| e.source.len()), mean(|e| e.target.len())]
 }
 
 /// At most `wanted` examples spread evenly over all, and some of the others.

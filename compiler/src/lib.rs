@@ -9,7 +9,7 @@
 //! network and the blob's operations; [`quantize`] and [`tiles`] know numbers alone, [`kinds`] how many bits each product gets; [`plan`] lets
 //! what is never in use at the same time share RAM; [`pack`] is the one writer of the
 //! format; [`report`] says what it cost. [`desktop`] runs blobs on the desktop, [`describe`] shows what is inside,
-//! [`boards`] what fits where.
+//! [`boards`] what fits where, [`time`] how long a word takes there.
 
 pub mod boards;
 pub mod calibrate;
@@ -25,6 +25,7 @@ pub mod plan;
 pub mod quantize;
 pub mod report;
 pub mod tiles;
+pub mod time;
 
 pub use compile::{Compiled, Options, compile};
 pub use error::Error;

@@ -77,6 +77,8 @@ impl Contents {
             },
         };
         let planned = model.limits(args.beam_size);
+        // Without data to take means of: half as long as planned.
+        let word = [planned.source, planned.target + 1].map(|tokens| f64::from(tokens) / 2.0);
         Self {
             name: model.name().to_owned(),
             format: VERSION,
@@ -92,7 +94,7 @@ impl Contents {
             ram: describe::ram(model),
             planned_ram: describe::planned(model, args.beam_size),
             map: describe::map(model, &planned),
-            fit: args.board.map(|board| fit(board, model, bytes, planned)),
+            fit: args.board.map(|board| fit(board, model, bytes, planned, word)),
         }
     }
 }
