@@ -10,23 +10,28 @@ use kinglet_train::trainer::decode_groups;
 use kinglet_train::vocab::Vocab;
 
 use crate::boards::{self, Board, longest_source};
-use crate::calibrate::{Example, Ranges, saturation};
+use crate::calibrate::{Example, Observed, saturation};
 use crate::describe::{self, Ram};
 use crate::desktop::{self, Buffer};
 use crate::error::{Error, Result};
-use crate::kinds::Kind;
-use crate::lower::{Plan, Source, lower};
+use crate::kinds::Kinds;
+use crate::lower::{Lowered, Plan, Source, lower};
+use crate::mixed::{self, Bounds, Trade};
 use crate::report::{Comparison, Picture, Report};
 
 /// Most pairs on which saturations are counted.
 const SATURATION_PAIRS: usize = 2048;
+/// Most pairs on which the loss of smaller weights is measured.
+const SENSITIVITY_PAIRS: usize = 1000;
+/// Fewest sources on which the word error rate of smaller weights is measured.
+const LEAST_SOURCES: usize = 1000;
 /// Most alignments that are shown.
 const PICTURES: usize = 4;
 /// Beams compared on dev data: greedy and the field's usual small beam.
 const BEAMS: [u8; 2] = [1, 4];
 
 /// How to compile.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// Name, lengths, beam, folding and kinds of weights.
     pub plan: Plan,
@@ -53,7 +58,8 @@ pub struct Compiled {
     pub report: Report,
 }
 
-/// Calibrates, quantizes, packs, reloads and compares a trained network.
+/// Calibrates, quantizes, packs, reloads and compares a trained network. One that was trained on the chip's grid brings its own
+/// scheme: it is compiled as it was trained, and calibration, fold and kinds of weights do not matter.
 ///
 /// The same network, pairs and options give the same bytes.
 ///
@@ -63,13 +69,26 @@ pub struct Compiled {
 pub fn compile(source: Source<'_>, dev: &[Pair], options: &Options) -> Result<Compiled> {
     let examples: Vec<Example> = dev.iter().map(|pair| example(source, pair)).collect();
     let (calibrate, others) = split(&examples, options.calibration_pairs);
-    let ranges = Ranges::observe(source.model, &calibrate)?;
-    let lowered = lower(source, &ranges, &options.plan)?;
+    let unseen = if others.is_empty() { &calibrate } else { &others };
+    let (lowered, kinds, trade) = match &source.model.scheme {
+        Some(scheme) => (lower(source, scheme, None, &options.plan)?, Kinds::of(scheme)?, Vec::new()),
+        None => {
+            let observed = Observed::observe(source.model, &calibrate)?;
+            let with = |kinds: &Kinds| quantized(source, &observed, kinds, options);
+            let (kinds, trade) = match options.plan.mixed {
+                Some(bounds) => mixed(source, dev, unseen, bounds, options, with)?,
+                None => (options.plan.kinds.clone(), Vec::new()),
+            };
+            (with(&kinds)?, kinds, trade)
+        }
+    };
     let model = Model::from_bytes(&lowered.blob).map_err(|e| Error::Reload(e.to_string()))?;
     let limits = model.limits(options.plan.beam);
     let planned_ram = fit(&model, lowered.blob.len(), options)?;
-    let unseen = if others.is_empty() { &calibrate } else { &others };
-    let saturation = saturation(source.model, unseen, &lowered.limits);
+    // What saturates is counted among the values of the float network.
+    let mut float = source.model.clone();
+    float.scheme = None;
+    let saturation = saturation(&float, unseen, &lowered.limits);
     let compared = first_sources(dev, options.evaluation_sources);
     let accuracy = if compared.is_empty() {
         Vec::new()
@@ -81,6 +100,8 @@ pub fn compile(source: Source<'_>, dev: &[Pair], options: &Options) -> Result<Co
     };
     let report = Report {
         name: options.plan.name.clone(),
+        weights: kinds.to_string(),
+        trained_on_grid: source.model.scheme.is_some(),
         blob_bytes: lowered.blob.len(),
         crc: model.crc(),
         tensors: lowered.tensors,
@@ -94,8 +115,44 @@ pub fn compile(source: Source<'_>, dev: &[Pair], options: &Options) -> Result<Co
         saturation,
         accuracy,
         pictures: pictures(&model, dev)?,
+        trade,
     };
     Ok(Compiled { blob: lowered.blob, report })
+}
+
+/// A calibrated network with given weights.
+fn quantized(source: Source<'_>, observed: &Observed, kinds: &Kinds, options: &Options) -> Result<Lowered> {
+    let products = kinds.products(&source.model.config)?;
+    let scheme = observed.scheme(source.model, products, options.plan.fold.into(), options.plan.calibration);
+    lower(source, &scheme, options.plan.bias_correction.then_some(observed), &options.plan)
+}
+
+/// Weights chosen by their loss on dev data.
+fn mixed(
+    source: Source<'_>,
+    dev: &[Pair],
+    examples: &[Example],
+    bounds: Bounds,
+    options: &Options,
+    with: impl Fn(&Kinds) -> Result<Lowered>,
+) -> Result<(Kinds, Vec<Trade>)> {
+    let (examples, _) = split(examples, SENSITIVITY_PAIRS);
+    let pairs = first_sources(dev, options.evaluation_sources.max(LEAST_SOURCES));
+    let reload = |e: kinglet::LoadError| Error::Reload(e.to_string());
+    let float = float_answers(source, &pairs, 1, options);
+    let float = score(source.target_vocab.tokenization(), &pairs, &float).wer();
+    let cost = |kinds: &Kinds| {
+        let blob = with(kinds)?.blob;
+        let model = Model::from_bytes(&blob).map_err(reload)?;
+        Ok((blob.len(), mixed::cross_entropy(&model, &examples, options.threads)?))
+    };
+    let wer = |kinds: &Kinds| {
+        let blob = with(kinds)?.blob;
+        let model = Model::from_bytes(&blob).map_err(reload)?;
+        let answers = blob_answers(&model, &pairs, 1, options)?;
+        Ok(score(source.target_vocab.tokenization(), &pairs, &answers).wer())
+    };
+    mixed::choose(&source.model.config, bounds, float, cost, wer)
 }
 
 fn example(source: Source<'_>, pair: &Pair) -> Example {
@@ -144,9 +201,11 @@ fn fit(model: &Model<'_>, blob: usize, options: &Options) -> Result<Ram> {
     };
     if let Some(allowed) = bound(options.max_flash, Board::flash_for_model).filter(|&allowed| blob > allowed)
     {
-        let smaller =
-            if options.plan.kinds.default == Kind::Int8 { "compile with --weights int4, or " } else { "" };
-        let advice = format!("{smaller}train fewer or narrower layers, a smaller attention or embedding");
+        let fewer = "train fewer or narrower layers, a smaller attention or embedding";
+        let advice = match (options.plan.mixed, options.plan.kinds == Kinds::default()) {
+            (None, true) => format!("give weights four bits with --weights int4 or auto, or {fewer}"),
+            _ => fewer.into(),
+        };
         return Err(Error::TooLarge { memory: "flash", needed: blob, allowed, advice });
     }
     if let Some(allowed) = bound(options.max_ram, Board::ram_for_model).filter(|&allowed| bytes > allowed) {
@@ -204,6 +263,21 @@ pub fn compare(
     beam: u8,
     options: &Options,
 ) -> Result<Comparison> {
+    let float = float_answers(source, pairs, beam, options);
+    let blob = blob_answers(model, pairs, beam, options)?;
+    let same = float.iter().zip(&blob).filter(|(a, b)| a == b).count();
+    let cut = source.target_vocab.tokenization();
+    Ok(Comparison {
+        beam_size: usize::from(beam),
+        sources: float.len(),
+        float: score(cut, pairs, &float).into(),
+        blob: score(cut, pairs, &blob).into(),
+        agreement: 100.0 * same as f64 / float.len().max(1) as f64,
+    })
+}
+
+/// The trained network's best target of every distinct source.
+fn float_answers(source: Source<'_>, pairs: &[Pair], beam: u8, options: &Options) -> Vec<Vec<String>> {
     let search = SearchOptions {
         beam_size: usize::from(beam),
         length_penalty: 1.0,
@@ -212,28 +286,21 @@ pub fn compare(
         num_hypotheses: 1,
         return_attention: false,
     };
-    let floats = decode_groups(source.model, source.source_vocab, pairs, &search, options.threads);
-    let texts: Vec<&str> = floats.iter().map(|(group, _)| group.source).collect();
+    let found = decode_groups(source.model, source.source_vocab, pairs, &search, options.threads);
+    let texts = |found: &Vec<kinglet_train::search::Hypothesis>| {
+        let ids = found.first().map_or(&[][..], |h| &h.ids);
+        source.target_vocab.tokens_of(ids).into_iter().map(str::to_owned).collect()
+    };
+    found.iter().map(|(_, found)| texts(found)).collect()
+}
+
+/// The blob's best target of every distinct source.
+fn blob_answers(model: &Model<'_>, pairs: &[Pair], beam: u8, options: &Options) -> Result<Vec<Vec<String>>> {
+    let texts: Vec<&str> = group(pairs).iter().map(|case| case.source).collect();
     let device = kinglet::Options { beam_size: beam, length_penalty: 1.0, ..kinglet::Options::default() };
-    let integers = desktop::decode_all(model, &texts, &device, options.threads)?;
-    let float: Vec<Vec<String>> = floats
-        .iter()
-        .map(|(_, found)| {
-            let ids = found.first().map_or(&[][..], |h| &h.ids);
-            source.target_vocab.tokens_of(ids).into_iter().map(str::to_owned).collect()
-        })
-        .collect();
-    let int8: Vec<Vec<String>> = integers
-        .iter()
-        .map(|answer| desktop::token_texts(model, answer.hypotheses.first().map_or(&[], |h| &h.tokens)))
-        .collect();
-    let same = float.iter().zip(&int8).filter(|(a, b)| a == b).count();
-    let cut = source.target_vocab.tokenization();
-    Ok(Comparison {
-        beam_size: usize::from(beam),
-        sources: texts.len(),
-        float: score(cut, pairs, &float).into(),
-        int8: score(cut, pairs, &int8).into(),
-        agreement: 100.0 * same as f64 / texts.len().max(1) as f64,
-    })
+    let answers = desktop::decode_all(model, &texts, &device, options.threads)?;
+    let tokens = |answer: &desktop::Answer| {
+        desktop::token_texts(model, answer.hypotheses.first().map_or(&[], |h| &h.tokens))
+    };
+    Ok(answers.iter().map(tokens).collect())
 }

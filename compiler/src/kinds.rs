@@ -5,6 +5,10 @@ use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
 use kinglet::kernels::Bits;
+use kinglet_train::config::ModelConfig;
+use kinglet_train::quant;
+
+use crate::error::{Error, Result};
 
 /// What the weights of a product become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
@@ -53,10 +57,29 @@ impl From<Kind> for String {
     }
 }
 
+impl From<Kind> for quant::Kind {
+    fn from(kind: Kind) -> Self {
+        let bits = if kind == Kind::Int8 { 8 } else { 4 };
+        Self::new(bits, kind.group()).expect("every kind that is packed can be trained for")
+    }
+}
+
+impl TryFrom<quant::Kind> for Kind {
+    type Error = Error;
+
+    fn try_from(kind: quant::Kind) -> Result<Self> {
+        kind.to_string().parse().map_err(|_| {
+            Error::Model(format!(
+                "its weights are {kind}, which is for experiments; int8 and int4 are packed"
+            ))
+        })
+    }
+}
+
 impl FromStr for Kind {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         match text {
             "int8" => Ok(Self::Int8),
             "int4" => Ok(Self::Int4),
@@ -91,6 +114,49 @@ impl Kinds {
     /// Of one product.
     pub fn get(&self, name: &str) -> Kind {
         self.by_name.get(name).copied().unwrap_or(self.default)
+    }
+
+    /// Of every product of a network.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when a name is not that of a product.
+    pub fn products(&self, model: &ModelConfig) -> Result<BTreeMap<String, quant::Kind>> {
+        let names = quant::products(model);
+        if let Some(unknown) = self.by_name.keys().find(|name| !names.contains(name)) {
+            let names = names.join(", ");
+            return Err(Error::Model(format!("it has no product {unknown}, but {names}")));
+        }
+        Ok(names.into_iter().map(|name| (name.clone(), self.get(&name).into())).collect())
+    }
+
+    /// What the products of a scheme are.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when the format has no such weights.
+    pub fn of(scheme: &quant::Scheme) -> Result<Self> {
+        let named = scheme.products.iter().map(|(name, &kind)| Ok((name.clone(), Kind::try_from(kind)?)));
+        Ok(Self::named(named.collect::<Result<_>>()?))
+    }
+
+    /// Of all products by name: the commonest for all, and those that differ from it.
+    pub fn named(mut by_name: BTreeMap<String, Kind>) -> Self {
+        let mut kinds: Vec<Kind> = by_name.values().copied().collect();
+        kinds.sort_by_key(|kind| kind.to_string());
+        let commonest = kinds.chunk_by(|a, b| a == b).max_by_key(|same| same.len()).map(|same| same[0]);
+        let default = commonest.unwrap_or_default();
+        by_name.retain(|_, kind| *kind != default);
+        Self { default, by_name }
+    }
+}
+
+impl Display for Kinds {
+    /// Such as `int4:32, decoder.fc_out int8`.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.default)?;
+        self.by_name
+            .iter()
+            .filter(|(_, kind)| **kind != self.default)
+            .try_for_each(|(name, kind)| write!(f, ", {name} {kind}"))
     }
 }
 

@@ -3,11 +3,11 @@
 //! ```text
 //! checkpoint ─▶ calibrate ─▶ lower (quantize, tiles) ─▶ pack ─▶ blob, reloaded by the runtime
 //!                  ▲                                      │
-//!              dev pairs ───────────────────▶ report ◀────┘  float against int8
+//!              dev pairs ───────────────────▶ report ◀────┘  float against integers
 //! ```
 //! [`compile()`] does all of it. [`calibrate`] runs the trainer's float model and keeps ranges; [`lower`] knows both the
-//! network and the blob's operations; [`quantize`] and [`tiles`] know numbers alone, [`kinds`] how many bits each product gets; [`plan`] lets
-//! what is never in use at the same time share RAM; [`pack`] is the one writer of the
+//! network and the blob's operations; [`quantize`] and [`tiles`] know numbers alone, [`kinds`] how many bits each product gets and
+//! [`mixed`] how many it should; [`plan`] lets what is never in use at the same time share RAM; [`pack`] is the one writer of the
 //! format; [`report`] says what it cost. [`desktop`] runs blobs on the desktop, [`describe`] shows what is inside,
 //! [`boards`] what fits where, [`time`] how long a word takes there.
 
@@ -20,6 +20,7 @@ pub mod desktop;
 pub mod error;
 pub mod kinds;
 pub mod lower;
+pub mod mixed;
 pub mod pack;
 pub mod plan;
 pub mod quantize;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::boards::Fit;
 use crate::calibrate::Saturation;
 use crate::describe::{Ram, Stretch};
+use crate::mixed::{Measured, Trade};
 use crate::pack::Tensor;
 
 /// Loss of word error rate, in points, above which the report says what to do.
@@ -46,7 +47,7 @@ pub struct Comparison {
     /// The trained model.
     pub float: Rates,
     /// The blob.
-    pub int8: Rates,
+    pub blob: Rates,
     /// Percent of sources for which both give the same target.
     pub agreement: f64,
 }
@@ -69,6 +70,10 @@ pub struct Picture {
 pub struct Report {
     /// Name in the blob.
     pub name: String,
+    /// What weights became: `int8`, or such as `int4:32, decoder.fc_out int8`.
+    pub weights: String,
+    /// Whether the network was trained on the chip's grid; `float` in comparisons is then on it too.
+    pub trained_on_grid: bool,
     /// Size of the blob: flash.
     pub blob_bytes: usize,
     /// CRC-32 of the blob.
@@ -92,9 +97,18 @@ pub struct Report {
     /// Alignments of a few dev sources; empty without attention.
     #[serde(skip)]
     pub pictures: Vec<Picture>,
+    /// The steps from int8 to the weights that were chosen, if they were.
+    pub trade: Vec<Trade>,
 }
 
 impl Report {
+    /// What the two sides of a comparison are called.
+    pub fn sides(&self) -> (&'static str, &str) {
+        let trained = if self.trained_on_grid { "trained" } else { "float" };
+        // Kinds that differ by product would fill the table.
+        (trained, if self.weights.contains(',') { "mixed" } else { &self.weights })
+    }
+
     /// What to change when the integers lose much; empty when they do not.
     pub fn advice(&self) -> Vec<String> {
         let mut advice = Vec::new();
@@ -107,14 +121,19 @@ impl Report {
                 ));
             }
         }
-        let loss = self.accuracy.iter().map(|c| c.int8.wer - c.float.wer).fold(0.0, f64::max);
+        let loss = self.accuracy.iter().map(|c| c.blob.wer - c.float.wer).fold(0.0, f64::max);
         if loss > LARGE_LOSS {
             let worst = self.errors.iter().max_by(|a, b| a.1.total_cmp(b.1));
             if let Some((name, error)) = worst {
                 advice.push(format!(
-                    "int8 loses {loss:.2} points of WER; {name} has the largest rounding error ({:.2} %): try --fold \
-                     always if it is an embedding, else train with more dropout or a wider layer",
-                    100.0 * error
+                    "{} loses {loss:.2} points of WER; {name} has the largest rounding error ({:.2} %): {}",
+                    self.weights,
+                    100.0 * error,
+                    if self.weights.contains("int4") {
+                        "give its product more bits (--weights-of), or train on with --qat"
+                    } else {
+                        "try --fold always if it is an embedding, else train with more dropout or a wider layer"
+                    }
                 ));
             }
         }
@@ -185,7 +204,7 @@ impl Display for Report {
         if let Some(fit) = &self.fit {
             write!(f, "\n{fit}")?;
         }
-        writeln!(f, "\nrounding error of int8 weights")?;
+        writeln!(f, "\nrounding error of weights ({})", self.weights)?;
         let rows: Vec<Vec<String>> =
             self.errors.iter().map(|(n, e)| vec![n.clone(), format!("{:.2} %", 100.0 * e)]).collect();
         table(f, &rows)?;
@@ -205,12 +224,13 @@ impl Display for Report {
             table(f, &rows)?;
         }
         if let Some(first) = self.accuracy.first() {
-            writeln!(f, "\nfloat against int8 on {} dev sources, percent", first.sources)?;
+            let (trained, integers) = self.sides();
+            writeln!(f, "\n{trained} against {integers} on {} dev sources, percent", first.sources)?;
             let head = ["search", "", "WER", "PER", "exact", "same answer"].map(str::to_owned);
             let mut rows = vec![head.to_vec()];
             for c in &self.accuracy {
                 let name = if c.beam_size == 1 { "greedy".into() } else { format!("beam {}", c.beam_size) };
-                for (kind, rates, same) in [("float", c.float, None), ("int8", c.int8, Some(c.agreement))] {
+                for (kind, rates, same) in [(trained, c.float, None), (integers, c.blob, Some(c.agreement))] {
                     let percent = |v: f64| format!("{v:.2}");
                     let same = same.map_or(String::new(), percent);
                     rows.push(vec![
@@ -223,6 +243,23 @@ impl Display for Report {
                     ]);
                 }
             }
+            table(f, &rows)?;
+        }
+        if !self.trade.is_empty() {
+            writeln!(f, "\nchoice of weights, on dev data")?;
+            let head = ["product", "becomes", "bytes", "nats a token", "WER", ""].map(str::to_owned);
+            let mut rows = vec![head.to_vec()];
+            rows.extend(self.trade.iter().map(|step| {
+                let Measured { bytes, cross_entropy, wer } = step.measured;
+                vec![
+                    if step.product.is_empty() { "all".into() } else { step.product.clone() },
+                    step.kind.to_string(),
+                    bytes.to_string(),
+                    format!("{cross_entropy:.5}"),
+                    format!("{wer:.2}"),
+                    if step.kept { String::new() } else { "undone".into() },
+                ]
+            }));
             table(f, &rows)?;
         }
         for advice in self.advice() {

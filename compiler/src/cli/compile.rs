@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 
 use kinglet::kernels::Layout;
 use kinglet_train::checkpoint::{Checkpoint, write_atomically};
+use kinglet_train::cli::Usage;
 use kinglet_train::data::corpus;
 
 use crate::boards::{Board, board};
+use crate::calibrate::Calibration;
 use crate::compile::{Compiled, Options, compile};
 use crate::kinds::{Kind, Kinds};
 use crate::lower::{Fold, Plan, Source};
+use crate::mixed::Bounds;
 use crate::report::html;
 
 /// Longest source or target that can be planned for, marks not counted.
@@ -36,6 +39,17 @@ impl From<Target> for Layout {
     }
 }
 
+/// What `--weights` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weights {
+    Auto,
+    Kind(Kind),
+}
+
+fn weights(text: &str) -> Result<Weights, String> {
+    if text == "auto" { Ok(Weights::Auto) } else { text.parse().map(Weights::Kind) }
+}
+
 /// `NAME=KIND`.
 fn named_kind(text: &str) -> Result<(String, Kind), String> {
     let (name, kind) = text.split_once('=').ok_or("it takes NAME=KIND, such as decoder.fc_out=int8")?;
@@ -57,9 +71,10 @@ pub struct Args {
     /// Name inside the blob [default: the blob's file name]
     #[arg(long)]
     name: Option<String>,
-    /// Integers of the weights: int8, int4 (a scale a row) or int4:COLUMNS (and a multiplier for so many columns)
-    #[arg(long, value_name = "KIND", default_value = "int8")]
-    weights: Kind,
+    /// Integers of the weights: int8, int4 (a scale a row), int4:COLUMNS (and a multiplier for so many columns), or auto: for
+    /// each product by its measured loss, until --max-flash or --max-loss is reached [default: int8, or as trained]
+    #[arg(long, value_name = "KIND", value_parser = weights)]
+    weights: Option<Weights>,
     /// Other integers for one product, such as decoder.fc_out=int8; may be repeated
     #[arg(long, value_name = "NAME=KIND", value_parser = named_kind)]
     weights_of: Vec<(String, Kind)>,
@@ -69,9 +84,15 @@ pub struct Args {
     /// The core that weights are arranged for, without a board
     #[arg(long, value_enum, default_value = "generic")]
     target: Target,
-    /// Where a token's product with its embedding becomes a table
-    #[arg(long, value_enum, default_value = "auto")]
-    fold: Fold,
+    /// Where a token's product with its embedding becomes a table [default: auto, or as trained]
+    #[arg(long, value_enum)]
+    fold: Option<Fold>,
+    /// How far the integers of inner values reach: max, percentile:P or mse
+    #[arg(long, value_name = "HOW", default_value_t = Calibration::default())]
+    calibration: Calibration,
+    /// Leave biases as they were trained, and not such that rounded weights err by nothing in the mean
+    #[arg(long)]
+    no_bias_correction: bool,
     /// Longest source in tokens to plan RAM for [default: the checkpoint's data.max_source_len]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_PLANNED))]
     max_source: Option<u16>,
@@ -84,9 +105,12 @@ pub struct Args {
     /// Refuse a model that needs more RAM for the planned lengths and beam
     #[arg(long, value_name = "BYTES")]
     max_ram: Option<usize>,
-    /// Refuse a larger blob
+    /// Refuse a larger blob; with --weights auto, stop at one that is not
     #[arg(long, value_name = "BYTES")]
     max_flash: Option<usize>,
+    /// With --weights auto: points of WER (greedy, dev) that may be lost
+    #[arg(long, value_name = "POINTS")]
+    max_loss: Option<f64>,
     /// Pairs to calibrate on, at most
     #[arg(long, value_name = "N", default_value_t = 512)]
     calibration_pairs: usize,
@@ -117,9 +141,24 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     plan.max_source = args.max_source.map_or(plan.max_source, |n| n + 1);
     plan.max_target = args.max_target.unwrap_or(plan.max_target);
     plan.beam = args.beam_size;
-    plan.fold = args.fold;
-    plan.kinds = Kinds { default: args.weights, by_name: args.weights_of.iter().cloned().collect() };
+    plan.fold = args.fold.unwrap_or_default();
+    let given = args.weights.is_some() || !args.weights_of.is_empty() || args.fold.is_some();
+    if given && checkpoint.model.scheme.is_some() {
+        return Err(Usage(format!(
+            "{} was trained for its own integers: leave out --weights, --weights-of and --fold",
+            args.checkpoint.display()
+        ))
+        .into());
+    }
+    let by_name = args.weights_of.iter().cloned().collect();
+    match args.weights {
+        Some(Weights::Auto) => plan.mixed = Some(bounds(args)?),
+        Some(Weights::Kind(default)) => plan.kinds = Kinds { default, by_name },
+        None => plan.kinds = Kinds { by_name, ..Kinds::default() },
+    }
     plan.layout = args.board.map_or(args.target.into(), |board| board.core.layout());
+    plan.calibration = args.calibration;
+    plan.bias_correction = !args.no_bias_correction;
     options.board = args.board;
     options.max_ram = args.max_ram;
     options.max_flash = args.max_flash;
@@ -134,6 +173,21 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     tell(&compiled, &args.output, args.json);
     Ok(())
+}
+
+/// When `--weights auto` stops.
+fn bounds(args: &Args) -> Result<Bounds, Usage> {
+    if !args.weights_of.is_empty() {
+        return Err(Usage("--weights auto chooses for every product: leave out --weights-of".into()));
+    }
+    let board = args.board.as_ref().map(Board::flash_for_model);
+    let flash = args.max_flash.into_iter().chain(board).min();
+    if flash.is_none() && args.max_loss.is_none() {
+        return Err(Usage(
+            "--weights auto needs --max-flash BYTES, --max-loss POINTS or --board NAME".into(),
+        ));
+    }
+    Ok(Bounds { flash, loss: args.max_loss })
 }
 
 /// What is compiled of a checkpoint.

@@ -101,7 +101,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             task: name,
             train_seconds,
             float_exact_match: greedy.float.exact / 100.0,
-            int8_exact_match: greedy.int8.exact / 100.0,
+            int8_exact_match: greedy.blob.exact / 100.0,
             blob_bytes: compiled.report.blob_bytes,
             ram_bytes: compiled.report.planned_ram.bytes,
         };
@@ -142,9 +142,9 @@ fn tell(compiled: &Compiled, blob: &Path, out: &Path, greedy: &Comparison, beam:
     let report = &compiled.report;
     let ram = report.planned_ram;
     println!("\nexact match on {} unseen sources, percent", greedy.sources);
-    println!("          float    int8");
+    println!("          float  {:>6}", report.sides().1);
     for (name, c) in [("greedy", greedy), ("beam 4", beam)] {
-        println!("  {name}  {:5.2}   {:5.2}", c.float.exact, c.int8.exact);
+        println!("  {name}  {:5.2}   {:5.2}", c.float.exact, c.blob.exact);
     }
     println!(
         "\n{}: {} bytes of flash, {} bytes of RAM (greedy, {} source and {} target tokens)",

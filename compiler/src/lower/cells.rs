@@ -8,12 +8,8 @@ use super::product::{Columns, Input, Row, views};
 use super::token::Token;
 use super::{Builder, State};
 use crate::error::Result;
-use crate::quantize::{GATE, Width, fraction_bits, power_of_two};
+use crate::quantize::{GATE, Width};
 use crate::tiles;
-
-/// Most fraction bits of a GRU candidate's recurrent part, and of a cell state.
-const MAX_CANDIDATE_BITS: u8 = 12;
-const MAX_CELL_BITS: u8 = 15;
 
 /// Parameters of one layer in one direction.
 #[derive(Clone, Copy)]
@@ -50,20 +46,6 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// Fraction bits of a cell state that has the given quantities' ranges.
-    pub fn cell_bits(&mut self, names: &[String]) -> u8 {
-        self.calibrated_bits(names, MAX_CELL_BITS)
-    }
-
-    fn calibrated_bits(&mut self, names: &[String], most: u8) -> u8 {
-        let largest = names.iter().fold(0.0_f32, |m, name| m.max(self.ranges.largest(name)));
-        let bits = fraction_bits(largest, most);
-        for name in names {
-            self.limits.insert(name.clone(), 32_767.0 * power_of_two(-i32::from(bits)));
-        }
-        bits
-    }
-
     /// One step of a cell.
     pub fn cell(&mut self, spec: CellSpec<'a, '_>) -> Result<Op> {
         let looked_up = spec.token.and_then(|token| token.input(spec.weights.w_ih));
@@ -86,8 +68,7 @@ impl<'a> Builder<'a> {
         if table.is_some() {
             bias.fill(0.0);
         }
-        let candidate_bits = self.calibrated_bits(&[format!("{}.candidate", spec.name)], MAX_CANDIDATE_BITS);
-        let candidate = power_of_two(-i32::from(candidate_bits));
+        let (candidate_bits, candidate) = self.grid(&format!("{}.candidate", spec.name))?;
 
         let x: Vec<Columns<'_>> = inputs.iter().map(|i| i.columns).collect();
         let h = [Columns::whole(w_hh)];
@@ -105,7 +86,7 @@ impl<'a> Builder<'a> {
             }
             rows([&[], &h], 2, recurrent_bias, candidate);
         }
-        let matrix = self.product(spec.name, self.kinds.get(spec.name), Width::I16, &streams);
+        let matrix = self.product(spec.name, spec.name, Width::I16, &streams)?;
         Ok(Op::Gru(Gru {
             inputs: views(inputs)?,
             matrix,
@@ -129,7 +110,7 @@ impl<'a> Builder<'a> {
         let row = |index: usize| Row { parts: [&x, &h], index, bias: bias[index], unit: GATE };
         let streams: Vec<Vec<Row<'_, '_>>> =
             (0..units).map(|unit| (0..4).map(|gate| row(gate * units + unit)).collect()).collect();
-        let matrix = self.product(spec.name, self.kinds.get(spec.name), Width::I16, &streams);
+        let matrix = self.product(spec.name, spec.name, Width::I16, &streams)?;
         Ok(Op::Lstm(Lstm {
             inputs: views(inputs)?,
             matrix,

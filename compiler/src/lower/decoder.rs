@@ -4,6 +4,7 @@ use core::f64::consts::LOG2_E;
 
 use kinglet::blob::schema::{Activation, Attend, Extent, Kind, Op, Over, View};
 use kinglet_train::config::ModelConfig;
+use kinglet_train::quant::OUTPUT;
 
 use super::cells::CellSpec;
 use super::encoder::Attention;
@@ -12,13 +13,7 @@ use super::token::{Consumer, Token};
 use super::{Builder, State};
 use crate::error::Result;
 use crate::pack::Program;
-use crate::quantize::{self, Width, fraction_bits, power_of_two};
-
-/// Most fraction bits of a query.
-const MAX_QUERY_BITS: u8 = 12;
-/// Most fraction bits of scores and logits, and the fewest that the runtime accepts for logits.
-const MAX_LOG_BITS: u8 = 15;
-const MIN_LOGIT_BITS: u8 = 2;
+use crate::quantize::{self, Width, power_of_two};
 
 impl<'a> Builder<'a> {
     /// One decoder step; the logits' slot and fraction bits.
@@ -33,14 +28,12 @@ impl<'a> Builder<'a> {
         let decoder = &config.decoder;
         let first = self.weights("decoder", "l0")?.w_ih;
         let (out, bias) = (self.tensor("decoder.fc_out.weight")?, self.tensor("decoder.fc_out.bias")?);
-        let consumer = |tensor, name: &str| Consumer { tensor, start: 0, kind: self.kinds.get(name) };
-        let mut consumers = vec![consumer(first, "decoder.rnn.l0")];
+        let mut consumers = vec![Consumer { tensor: first, start: 0, product: "decoder.rnn.l0" }];
         if attention.is_some() {
             let start = width(out) - decoder.embedding;
-            consumers.push(Consumer { start, ..consumer(out, "decoder.fc_out") });
+            consumers.push(Consumer { tensor: out, start, product: OUTPUT });
         }
-        let fold = self.fold;
-        let token = Token::plan(self, fold, self.tensor("decoder.embedding.weight")?, &consumers)?;
+        let token = Token::plan(self, self.tensor("decoder.embedding.weight")?, &consumers)?;
         let mut ops: Vec<Op> = token.lookup().into_iter().collect();
 
         let top = states.last().expect("a decoder has a layer").hidden;
@@ -73,13 +66,9 @@ impl<'a> Builder<'a> {
         }
 
         let logits = self.slot(Extent::Once, Kind::I16, vocabulary)?;
-        let largest = self.ranges.largest("decoder.logits") * LOG2_E as f32;
-        let logit_bits = fraction_bits(largest, MAX_LOG_BITS).max(MIN_LOGIT_BITS);
-        // Logits are kept in log2 units.
-        let unit = power_of_two(-i32::from(logit_bits)) / LOG2_E;
-        self.limits.insert("decoder.logits".into(), 32_767.0 * unit);
+        let (logit_bits, unit) = self.grid("decoder.logits")?;
         let reals: Vec<f64> = bias.data.iter().map(|&b| f64::from(b)).collect();
-        let table = token.table(self, "decoder.fc_out", out, &reals, unit);
+        let table = token.table(self, OUTPUT, out, &reals, unit);
         let mut inputs =
             vec![Input { view: self.whole(top), columns: Columns::part(out, 0, decoder.hidden) }];
         if let Some(view) = context {
@@ -88,8 +77,8 @@ impl<'a> Builder<'a> {
         }
         inputs.extend(token.input(out));
         let spec = LinearSpec {
-            name: "decoder.fc_out",
-            kind: self.kinds.get("decoder.fc_out"),
+            name: OUTPUT,
+            product: OUTPUT,
             rows: 0..vocabulary,
             bias: if table.is_some() { None } else { Some(bias) },
             table,
@@ -115,12 +104,10 @@ impl<'a> Builder<'a> {
             (self.tensor("decoder.attention.w_q.weight")?, self.tensor("decoder.attention.v.weight")?);
         let size = config.attention.size;
         let query = self.slot(Extent::Once, Kind::I16, size)?;
-        let query_bits = fraction_bits(self.ranges.largest("decoder.attention.query"), MAX_QUERY_BITS);
-        let unit = power_of_two(-i32::from(query_bits));
-        self.limits.insert("decoder.attention.query".into(), 32_767.0 * unit);
+        let (query_bits, unit) = self.grid("decoder.attention.query")?;
         let spec = LinearSpec {
             name: "decoder.attention.w_q",
-            kind: self.kinds.get("decoder.attention.w_q"),
+            product: "decoder.attention.w_q",
             rows: 0..size,
             bias: None,
             table: None,
@@ -135,12 +122,7 @@ impl<'a> Builder<'a> {
         let (values, scale) = quantize::vector(&v.data);
         let floats: Vec<f64> = v.data.iter().map(|&v| f64::from(v)).collect();
         self.errors.add(&v.name, &floats, values.iter().map(|&q| f64::from(q) * scale));
-        let largest = self.ranges.largest("decoder.attention.score") * LOG2_E as f32;
-        let score_bits = fraction_bits(largest, MAX_LOG_BITS);
-        self.limits.insert(
-            "decoder.attention.score".into(),
-            32_767.0 * power_of_two(-i32::from(score_bits)) / LOG2_E,
-        );
+        let (score_bits, _) = self.grid("decoder.attention.score")?;
         let factor = scale * power_of_two(i32::from(score_bits) - 15) * LOG2_E;
         let to = self.bytes_once(usize::from(self.slots[attention.values as usize].width))?;
         ops.push(Op::Attend(Attend {
@@ -149,7 +131,7 @@ impl<'a> Builder<'a> {
             keys: attention.keys,
             key_scale: attention.key_scale,
             v: self.section.push_i8("decoder.attention.v", &values),
-            score: quantize::lone_multiplier(factor, Width::I16),
+            score: quantize::lone_multiplier(factor),
             score_bits,
             values: attention.values,
             to,

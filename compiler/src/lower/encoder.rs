@@ -28,16 +28,17 @@ pub struct Attention {
 }
 
 impl<'a> Builder<'a> {
-    /// The decoder's state slots, layer by layer; where the encoder works on them, its ranges count too.
+    /// The decoder's state slots, layer by layer.
     pub fn decoder_states(&mut self, config: &ModelConfig) -> Result<Vec<State>> {
         let decoder = &config.decoder;
         (0..decoder.layers)
             .map(|layer| {
-                let mut ranges = vec![format!("decoder.rnn.l{layer}.cell")];
-                if config.bridge == Bridge::Copy {
-                    ranges.push(format!("encoder.rnn.l{layer}.cell"));
+                if config.bridge == Bridge::Copy && decoder.cell == Cell::Lstm {
+                    // The encoder's share of what saturates is told too.
+                    self.grid(&format!("encoder.rnn.l{layer}.cell"))?;
                 }
-                self.state(Extent::Hypothesis, decoder.cell, decoder.hidden, &ranges)
+                let name = format!("decoder.rnn.l{layer}");
+                self.state(Extent::Hypothesis, decoder.cell, decoder.hidden, &name)
             })
             .collect()
     }
@@ -57,14 +58,14 @@ impl<'a> Builder<'a> {
         };
         let consumers: Vec<Consumer<'a>> = directions
             .iter()
-            .map(|(_, suffix)| {
+            .map(|(over, suffix)| {
                 let tensor = self.weights("encoder", &format!("l0{suffix}"))?.w_ih;
-                let kind = self.kinds.get(&format!("encoder.rnn.l0{suffix}"));
-                Ok(Consumer { tensor, start: 0, kind })
+                let product =
+                    if *over == Over::Backward { "encoder.rnn.l0_reverse" } else { "encoder.rnn.l0" };
+                Ok(Consumer { tensor, start: 0, product })
             })
             .collect::<Result<_>>()?;
-        let fold = self.fold;
-        let token = Token::plan(self, fold, self.tensor("encoder.embedding.weight")?, &consumers)?;
+        let token = Token::plan(self, self.tensor("encoder.embedding.weight")?, &consumers)?;
 
         let width = directions.len() * encoder.hidden;
         let mut rows = Vec::new();
@@ -88,10 +89,7 @@ impl<'a> Builder<'a> {
                 let weights = self.weights("encoder", &suffix)?;
                 let state = match config.bridge {
                     Bridge::Copy => decoder[layer],
-                    Bridge::Linear => {
-                        let ranges = [format!("{name}.cell")];
-                        self.state(Extent::Once, encoder.cell, encoder.hidden, &ranges)?
-                    }
+                    Bridge::Linear => self.state(Extent::Once, encoder.cell, encoder.hidden, &name)?,
                 };
                 top.push(state);
                 let start = (place * encoder.hidden) as u16;
@@ -147,7 +145,7 @@ impl<'a> Builder<'a> {
             row = rows.end;
             let spec = LinearSpec {
                 name: &format!("encoder.fc.{index}"),
-                kind: self.kinds.get("encoder.fc"),
+                product: "encoder.fc",
                 rows,
                 bias: Some(bias),
                 table: None,
@@ -171,16 +169,15 @@ impl<'a> Builder<'a> {
         let values = encoded.outputs.expect("with attention the top layer writes its outputs");
         let weight = self.tensor("decoder.attention.w_k.weight")?;
         let bias = self.tensor("decoder.attention.w_k.bias")?;
-        let largest = f64::from(self.ranges.largest("decoder.attention.key"));
-        let key_scale = (largest / 127.0 * power_of_two(KEY_SCALE_BITS)).round().clamp(1.0, 65_535.0);
-        let unit = key_scale * power_of_two(-KEY_SCALE_BITS);
+        let key_scale = self.scheme.key_scale;
+        let unit = f64::from(key_scale) * power_of_two(-KEY_SCALE_BITS);
         // Half a step more than 127 still rounds to it.
         self.limits.insert("decoder.attention.key".into(), 127.5 * unit);
         let size = config.attention.size;
         let keys = self.slot(Extent::Source, Kind::I8, size)?;
         let spec = LinearSpec {
             name: "decoder.attention.w_k",
-            kind: self.kinds.get("decoder.attention.w_k"),
+            product: "decoder.attention.w_k",
             rows: 0..size,
             bias: Some(bias),
             table: None,
@@ -192,6 +189,6 @@ impl<'a> Builder<'a> {
         let input = Input { view: self.whole(values), columns: Columns::whole(weight) };
         let keys_op = self.linear(&[input], spec)?;
         program.pass(Over::Forward, &[keys_op]);
-        Ok(Attention { keys, key_scale: key_scale as u16, values })
+        Ok(Attention { keys, key_scale, values })
     }
 }

@@ -11,19 +11,23 @@ mod product;
 mod token;
 mod vocabulary;
 
+use core::f64::consts::LOG2_E;
 use std::collections::BTreeMap;
 
 use kinglet::blob::schema::{Description, Extent, Kind, Slot, Slots, View};
 use kinglet::kernels::Layout;
 use kinglet_train::config::{AttentionKind, Cell};
 use kinglet_train::model::{Params, Seq2Seq, Tensor};
+use kinglet_train::quant::Scheme;
 use kinglet_train::vocab::Vocab;
 
-use crate::calibrate::Ranges;
+use crate::calibrate::{Calibration, Observed};
 use crate::error::{Error, Result};
-use crate::kinds::Kinds;
+use crate::kinds::{self, Kinds};
+use crate::mixed::Bounds;
 use crate::pack::{self, Program, Section};
 use crate::plan::{Size, share};
+use crate::quantize::power_of_two;
 use product::Errors;
 
 /// Whether a token's product with its embedding is computed by the compiler.
@@ -38,6 +42,16 @@ pub enum Fold {
     Never,
 }
 
+impl From<Fold> for kinglet_train::config::Fold {
+    fn from(fold: Fold) -> Self {
+        match fold {
+            Fold::Auto => Self::Auto,
+            Fold::Always => Self::Always,
+            Fold::Never => Self::Never,
+        }
+    }
+}
+
 /// A network with what turns text into its ids.
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
@@ -50,7 +64,7 @@ pub struct Source<'a> {
 }
 
 /// What the model is planned for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// Name in the blob.
     pub name: String,
@@ -64,6 +78,12 @@ pub struct Plan {
     pub fold: Fold,
     /// What weights become.
     pub kinds: Kinds,
+    /// Weights chosen by their measured loss, in place of `kinds`.
+    pub mixed: Option<Bounds>,
+    /// How far calibrated types reach.
+    pub calibration: Calibration,
+    /// Whether biases make up for the mean error of rounded weights.
+    pub bias_correction: bool,
     /// How they are arranged.
     pub layout: Layout,
 }
@@ -72,7 +92,18 @@ impl Plan {
     /// A plan for greedy search and int8 weights in the layout that every core but those with DSP reads fast.
     pub fn new(name: impl Into<String>, max_source: u16, max_target: u16) -> Self {
         let (kinds, layout) = (Kinds::default(), Layout::Tiles);
-        Self { name: name.into(), max_source, max_target, beam: 1, fold: Fold::Auto, kinds, layout }
+        Self {
+            name: name.into(),
+            max_source,
+            max_target,
+            beam: 1,
+            fold: Fold::Auto,
+            kinds,
+            mixed: None,
+            calibration: Calibration::default(),
+            bias_correction: true,
+            layout,
+        }
     }
 }
 
@@ -89,16 +120,21 @@ pub struct Lowered {
     pub limits: BTreeMap<String, f64>,
 }
 
-/// Quantizes and packs a network whose ranges were calibrated.
+/// Quantizes and packs a network as the scheme says, which takes the place of the plan's `fold` and `kinds`. Where means of inputs
+/// are `observed`, biases make up for the mean error of rounded weights.
 ///
 /// # Errors
-/// [`Error::Model`] when the network does not fit the format.
-pub fn lower<'a>(source: Source<'a>, ranges: &'a Ranges, plan: &'a Plan) -> Result<Lowered> {
+/// [`Error::Model`] when network, scheme and format do not fit each other.
+pub fn lower<'a>(
+    source: Source<'a>,
+    scheme: &'a Scheme,
+    observed: Option<&'a Observed>,
+    plan: &Plan,
+) -> Result<Lowered> {
     let mut builder = Builder {
         params: &source.model.params,
-        ranges,
-        fold: plan.fold,
-        kinds: &plan.kinds,
+        scheme,
+        observed,
         layout: plan.layout,
         section: Section::default(),
         slots: Vec::new(),
@@ -152,9 +188,8 @@ struct State {
 
 struct Builder<'a> {
     params: &'a Params,
-    ranges: &'a Ranges,
-    fold: Fold,
-    kinds: &'a Kinds,
+    scheme: &'a Scheme,
+    observed: Option<&'a Observed>,
     layout: Layout,
     section: Section,
     slots: Vec<Slot>,
@@ -186,12 +221,32 @@ impl<'a> Builder<'a> {
         Ok(self.whole(slot))
     }
 
-    /// Slots of a new recurrent state.
-    fn state(&mut self, extent: Extent, cell: Cell, units: usize, ranges: &[String]) -> Result<State> {
+    /// What the weights of a product become.
+    fn kind(&self, product: &str) -> Result<kinds::Kind> {
+        let kind = self.scheme.products.get(product);
+        let kind = kind.ok_or_else(|| Error::Model(format!("its scheme lacks the product {product}")))?;
+        kinds::Kind::try_from(*kind)
+    }
+
+    /// Fraction bits of a 16-bit quantity and what a unit of it is worth; scores and logits are kept in log2 units.
+    fn grid(&mut self, quantity: &str) -> Result<(u8, f64)> {
+        let bits = self.scheme.bits.get(quantity);
+        let bits = *bits.ok_or_else(|| Error::Model(format!("its scheme lacks the bits of {quantity}")))?;
+        let log2 = matches!(quantity, "decoder.attention.score" | "decoder.logits");
+        let unit = power_of_two(-i32::from(bits)) / if log2 { LOG2_E } else { 1.0 };
+        self.limits.insert(quantity.to_owned(), 32_767.0 * unit);
+        Ok((bits, unit))
+    }
+
+    /// Slots of a new recurrent state; `name` is the cell's.
+    fn state(&mut self, extent: Extent, cell: Cell, units: usize, name: &str) -> Result<State> {
         let hidden = self.slot(extent, Kind::I16, units)?;
         let (cell, cell_bits) = match cell {
             Cell::Gru => (None, 0),
-            Cell::Lstm => (Some(self.slot(extent, Kind::I16, units)?), self.cell_bits(ranges)),
+            Cell::Lstm => {
+                let slot = self.slot(extent, Kind::I16, units)?;
+                (Some(slot), self.grid(&format!("{name}.cell"))?.0)
+            }
         };
         Ok(State { hidden, cell, cell_bits, units: units as u16 })
     }

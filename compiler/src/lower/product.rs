@@ -83,11 +83,21 @@ pub struct Row<'a, 'b> {
 }
 
 impl Builder<'_> {
-    /// Quantizes and writes a product given as streams of at most four rows; `name` is that of its tensors.
-    pub fn product(&mut self, name: &str, kind: Kind, width: Width, streams: &[Vec<Row<'_, '_>>]) -> Matrix {
+    /// Quantizes and writes a product given as streams of at most four rows; `name` is that of its tensors, `product` that
+    /// of [`kinglet_train::quant::products`].
+    pub fn product(
+        &mut self,
+        name: &str,
+        product: &str,
+        width: Width,
+        streams: &[Vec<Row<'_, '_>>],
+    ) -> Result<Matrix> {
+        let kind = self.kind(product)?;
         let mut matrix = tiles::Matrix::new(self.layout, kind.bits());
-        let floats: Vec<Float> = streams.iter().flatten().map(|row| self.float(row)).collect();
-        let (rows, post) = quantize::rows(&floats, kind, width);
+        let means = self.means(product);
+        let floats: Vec<Float> = streams.iter().flatten().map(|row| float(row, &means)).collect();
+        let layout = self.layout;
+        let (rows, post) = quantize::rows(&floats, kind, width, |columns| layout.padded(columns));
         let mut at = 0;
         for stream in streams {
             let integers = &rows[at..at + stream.len()];
@@ -110,48 +120,53 @@ impl Builder<'_> {
             post,
             bits: kind.bits(),
         };
-        section.push(format!("{name}.matrix"), &record.to_bytes())
+        Ok(section.push(format!("{name}.matrix"), &record.to_bytes()))
     }
 
-    /// The float weights of a row, as they multiply inputs of scale 2^-7, padded.
-    fn float(&self, row: &Row<'_, '_>) -> Float {
-        let mut weights = Vec::new();
-        let mut split = 0;
-        for part in row.parts {
-            if !part.is_empty() {
-                split = weights.len();
-            }
-            for columns in part {
-                let fold = columns.scale / ACTIVATION;
-                weights.extend(columns.row(row.index).iter().map(|&w| f64::from(w) * fold));
-            }
-            weights.resize(self.layout.padded(weights.len()), 0.0);
-        }
-        Float { weights, bias: row.bias, unit: row.unit, split }
+    /// Means of what enters a product, and of a cell's state; empty to leave biases alone.
+    fn means(&self, product: &str) -> [Vec<f64>; 2] {
+        let mean =
+            |what: &str| self.observed.map_or(Vec::new(), |seen| seen.mean(&format!("{product}.{what}")));
+        [mean("input"), mean("previous")]
     }
 
     /// Counts the rounding errors of a row's tensors.
     fn count(&mut self, row: &Row<'_, '_>, integers: &quantize::Row, float: &Float) {
         let quantized: Vec<f64> = integers.integers().map(|q| f64::from(q) * integers.scale).collect();
-        let mut at = 0;
-        for part in row.parts {
-            for columns in part {
+        let mut start = 0;
+        for (part, float) in row.parts.iter().zip(&float.parts) {
+            let mut at = 0;
+            for columns in *part {
                 let range = at..at + columns.width;
-                let (float, quantized) = (&float.weights[range.clone()], &quantized[range]);
-                self.errors.add(&columns.tensor.name, float, quantized.iter().copied());
+                let quantized = &quantized[start..][range.clone()];
+                self.errors.add(&columns.tensor.name, &float[range], quantized.iter().copied());
                 at += columns.width;
             }
-            at = self.layout.padded(at);
+            start += self.layout.padded(at);
         }
     }
+}
+
+/// The float weights of a row, as they multiply inputs of scale 2^-7, and the means of these where they are known.
+fn float(row: &Row<'_, '_>, means: &[Vec<f64>; 2]) -> Float {
+    let mut float = Float { bias: row.bias, unit: row.unit, ..Float::default() };
+    for (part, columns) in row.parts.iter().enumerate() {
+        for columns in *columns {
+            let fold = columns.scale / ACTIVATION;
+            float.parts[part].extend(columns.row(row.index).iter().map(|&w| f64::from(w) * fold));
+            let means = means[part].get(columns.start..columns.start + columns.width).unwrap_or_default();
+            float.means[part].extend(means.iter().map(|mean| mean / fold));
+        }
+    }
+    float
 }
 
 /// What a linear map does beside its product.
 pub struct LinearSpec<'a> {
     /// Name of its tensors in the report.
     pub name: &'a str,
-    /// What its weights become.
-    pub kind: Kind,
+    /// Its product, of [`kinglet_train::quant::products`].
+    pub product: &'a str,
     /// First row of the float matrices, and how many.
     pub rows: std::ops::Range<usize>,
     /// Bias tensor, whose rows are the matrices'; already in the table if there is one.
@@ -181,7 +196,7 @@ impl Builder<'_> {
             rows.chunks(tiles::ROWS).map(|stream| stream.iter().map(row).collect()).collect();
         Ok(Op::Linear(Linear {
             inputs: views(inputs)?,
-            matrix: self.product(spec.name, spec.kind, spec.width, &streams),
+            matrix: self.product(spec.name, spec.product, spec.width, &streams)?,
             table: spec.table,
             activation: spec.activation,
             to: spec.to,

@@ -118,7 +118,7 @@ fn accuracy(out: &mut String, accuracy: &[Comparison]) -> fmt::Result {
         let search = if c.beam_size == 1 { "greedy".into() } else { format!("beam {}", c.beam_size) };
         [
             row(&search, "float", c.float, String::new()),
-            row(&search, "integers", c.int8, format!("{:.2}", c.agreement)),
+            row(&search, "integers", c.blob, format!("{:.2}", c.agreement)),
         ]
     });
     table(out, &["search", "numbers", "WER", "PER", "exact", "same answer"], rows)

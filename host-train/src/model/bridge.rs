@@ -22,7 +22,7 @@ pub(super) enum Bridge {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct BridgeTrace {
     /// [sentences, directions * encoder hidden].
-    input: Vec<f32>,
+    pub(super) input: Vec<f32>,
     /// [sentences, pieces * decoder hidden], after tanh.
     output: Vec<f32>,
 }

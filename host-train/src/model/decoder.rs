@@ -30,7 +30,7 @@ pub(super) struct DecoderTrace {
     pub(super) contexts: Vec<f32>,
     pub(super) attention: AttentionTrace,
     /// What the output layer read, [rows, output inputs].
-    features: Vec<f32>,
+    pub(super) features: Vec<f32>,
     /// [rows, vocab].
     pub(super) logits: Vec<f32>,
 }

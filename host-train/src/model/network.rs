@@ -23,7 +23,7 @@ pub(super) struct Network {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Pass {
     pub(super) encoder: EncoderTrace,
-    bridge: BridgeTrace,
+    pub(super) bridge: BridgeTrace,
     pub(super) decoder: DecoderTrace,
     pub(super) targets: Sentences,
     pub(super) memory: Option<Memory>,

@@ -1,0 +1,224 @@
+//! Which products get four bits: measured, the least loss a byte first.
+//!
+//! Each product alone is given fewer bits, all others eight, and the loss of that is measured. Then the change with the least loss
+//! for every byte that it saves is made, again and again, until the blob is small enough or loses too much. What a
+//! product loses alone only orders the changes; every step is measured as a whole.
+
+use core::f64::consts::LN_2;
+
+use kinglet::{Limits, Model, Session};
+use kinglet_train::config::ModelConfig;
+use kinglet_train::quant;
+use serde::Serialize;
+
+use crate::calibrate::Example;
+use crate::desktop::MAX_LENGTH;
+use crate::error::{Error, Result};
+use crate::kinds::{Kind, Kinds};
+
+/// What a product can become, from the most bytes to the least.
+const LADDER: [Kind; 3] = [Kind::Int8, Kind::Int4Groups(32), Kind::Int4];
+
+/// What a session's buffer is aligned to.
+const ALIGN: usize = 4;
+
+/// When to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Bounds {
+    /// The blob is small enough with so many bytes.
+    pub flash: Option<usize>,
+    /// Points of word error rate above the trained network's, greedy, that may be lost.
+    pub loss: Option<f64>,
+}
+
+/// A measured blob.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Measured {
+    /// Bytes of the blob.
+    pub bytes: usize,
+    /// Nats a target token, teacher forced, on dev pairs.
+    pub cross_entropy: f64,
+    /// Word error rate of a greedy search on dev sources, percent.
+    pub wer: f64,
+}
+
+/// A step from int8 to smaller weights.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Trade {
+    /// The product that changed; empty for the start, with int8 everywhere.
+    pub product: String,
+    /// What its weights became.
+    pub kind: Kind,
+    /// Whether it was kept: not when it lost more than the bound.
+    pub kept: bool,
+    /// The blob after the step.
+    #[serde(flatten)]
+    pub measured: Measured,
+}
+
+/// The weights of every product, and the steps that led to them.
+///
+/// `cost` gives bytes and cross-entropy of a network with given kinds, and `wer` its word error rate; `float` is the trained
+/// network's.
+///
+/// # Errors
+/// What the closures return.
+pub fn choose(
+    config: &ModelConfig,
+    bounds: Bounds,
+    float: f64,
+    mut cost: impl FnMut(&Kinds) -> Result<(usize, f64)>,
+    mut wer: impl FnMut(&Kinds) -> Result<f64>,
+) -> Result<(Kinds, Vec<Trade>)> {
+    let mut kinds = Kinds::all(Kind::Int8);
+    let names = quant::products(config);
+    let start = cost(&kinds)?;
+    // Bytes saved and loss of every product alone, by its place on the ladder.
+    let mut alone = Vec::new();
+    for name in &names {
+        let mut rungs = vec![(0.0, 0.0)];
+        for kind in &LADDER[1..] {
+            let mut kinds = kinds.clone();
+            kinds.by_name.insert(name.clone(), *kind);
+            let (bytes, loss) = cost(&kinds)?;
+            rungs.push((start.0 as f64 - bytes as f64, loss - start.1));
+        }
+        alone.push(rungs);
+    }
+
+    let measured = Measured { bytes: start.0, cross_entropy: start.1, wer: wer(&kinds)? };
+    let mut steps = vec![Trade { product: String::new(), kind: Kind::Int8, kept: true, measured }];
+    let mut bytes = start.0;
+    let mut places = vec![0; names.len()];
+    // Products whose next change would lose too much.
+    let mut done = vec![false; names.len()];
+    while bounds.flash.is_none_or(|flash| bytes > flash) {
+        let change = |product: usize, to: usize| {
+            let ((saved, loss), (had, lost)) = (alone[product][to], alone[product][places[product]]);
+            // What seems to win is luck: it counts as no loss.
+            let (saves, loses) = (saved - had, (loss - lost).max(0.0));
+            (saves > 0.0).then_some((loses / saves, -saves, product, to))
+        };
+        let open = (0..names.len()).filter(|&product| !done[product]);
+        let changes = open.flat_map(|product| {
+            (places[product] + 1..LADDER.len()).filter_map(move |to| change(product, to))
+        });
+        let Some((_, _, product, to)) = changes.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)))
+        else {
+            break;
+        };
+        let mut next = kinds.clone();
+        next.by_name.insert(names[product].clone(), LADDER[to]);
+        let (next_bytes, cross_entropy) = cost(&next)?;
+        let measured = Measured { bytes: next_bytes, cross_entropy, wer: wer(&next)? };
+        let kept = bounds.loss.is_none_or(|loss| measured.wer - float <= loss);
+        steps.push(Trade { product: names[product].clone(), kind: LADDER[to], kept, measured });
+        if kept {
+            (kinds, bytes, places[product]) = (next, next_bytes, to);
+        } else {
+            done[product] = true;
+        }
+    }
+    let named = names.iter().map(|name| (name.clone(), kinds.get(name)));
+    Ok((Kinds::named(named.collect()), steps))
+}
+
+/// Mean cross-entropy of a blob's next-token distributions, nats a target token, teacher forced. Any number of threads
+/// gives the same bits.
+///
+/// # Errors
+/// [`Error::Run`] when a pair is longer than the runtime takes.
+pub fn cross_entropy(model: &Model<'_>, examples: &[Example], threads: usize) -> Result<f64> {
+    let part = examples.len().div_ceil(threads.max(1)).max(1);
+    let losses = |examples: &[Example]| {
+        let mut buffer = Vec::new();
+        examples.iter().map(|example| example_loss(model, &mut buffer, example)).collect::<Result<Vec<f64>>>()
+    };
+    let parts: Vec<Result<Vec<f64>>> = std::thread::scope(|scope| {
+        let losses = &losses;
+        let running: Vec<_> =
+            examples.chunks(part).map(|examples| scope.spawn(move || losses(examples))).collect();
+        running.into_iter().map(|t| t.join().expect("decoding does not panic")).collect()
+    });
+    let (mut sum, mut tokens) = (0.0, 0);
+    for part in parts {
+        part?.into_iter().for_each(|loss| sum += loss);
+    }
+    examples.iter().for_each(|example| tokens += example.target.len());
+    Ok(sum / tokens.max(1) as f64)
+}
+
+fn example_loss(model: &Model<'_>, buffer: &mut Vec<u8>, example: &Example) -> Result<f64> {
+    let refused = |e: kinglet::RunError| Error::Run(e.to_string());
+    let length = |ids: &[u32]| ids.len().clamp(1, MAX_LENGTH.into()) as u16;
+    let limits = Limits { source: length(&example.source), target: length(&example.target), beam: 1 };
+    let ids = |ids: &[u32]| -> Vec<u16> { ids.iter().map(|&id| id as u16).collect() };
+    let (source, target) = (ids(&example.source), ids(&example.target));
+    let ram = model.ram(&limits);
+    if buffer.len() < ram + ALIGN {
+        buffer.resize(ram + ALIGN, 0);
+    }
+    let start = buffer.as_ptr().align_offset(ALIGN);
+    let mut session = Session::new(model, &mut buffer[start..], limits).map_err(refused)?;
+    session.read_ids(&source).map_err(refused)?;
+    let unit = LN_2 / f64::from(1u32 << model.description().logit_bits);
+    let mut loss = 0.0;
+    let forced = &target[..target.len().saturating_sub(1)];
+    session
+        .force(forced, |step, logits| {
+            let value = |logit: &core::cell::Cell<i16>| f64::from(logit.get()) * unit;
+            let largest = logits.iter().map(value).fold(f64::NEG_INFINITY, f64::max);
+            let sum = logits.iter().map(|logit| libm::exp(value(logit) - largest)).sum::<f64>();
+            let wanted = target.get(step).and_then(|&id| logits.get(usize::from(id))).map_or(largest, value);
+            loss += largest + libm::log(sum) - wanted;
+        })
+        .map_err(refused)?;
+    Ok(loss)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes and losses add up; the output layer loses most, and int4 a row more than in groups.
+    fn cost(kinds: &Kinds) -> (usize, f64) {
+        let (mut bytes, mut loss) = (0, 1.0);
+        for (name, weight) in [("encoder.fc", 0.001), ("decoder.rnn.l0", 0.002), ("decoder.fc_out", 0.1)] {
+            let (size, share) = match kinds.get(name) {
+                Kind::Int8 => (1000, 0.0),
+                Kind::Int4Groups(_) => (531, 1.0),
+                Kind::Int4 => (500, 3.0),
+            };
+            bytes += size;
+            loss += weight * share;
+        }
+        (bytes, loss)
+    }
+
+    fn run(flash: Option<usize>, loss: Option<f64>) -> (Kinds, Vec<Trade>) {
+        let bounds = Bounds { flash, loss };
+        let wer = |kinds: &Kinds| Ok(100.0 * cost(kinds).1);
+        choose(&ModelConfig::default(), bounds, 100.0, |kinds| Ok(cost(kinds)), wer).unwrap()
+    }
+
+    #[test]
+    fn the_cheapest_change_comes_first_and_the_bound_ends_it() {
+        let (kinds, steps) = run(Some(2100), None);
+        assert_eq!(steps.len(), 3);
+        assert_eq!((steps[0].product.as_str(), steps[0].measured.bytes), ("", 3000));
+        assert_eq!((steps[1].product.as_str(), steps[1].kind), ("encoder.fc", Kind::Int4Groups(32)));
+        assert_eq!((steps[2].product.as_str(), steps[2].measured.bytes), ("decoder.rnn.l0", 2062));
+        assert_eq!(kinds.get("decoder.fc_out"), Kind::Int8);
+        assert!(run(Some(3000), None).1.len() == 1);
+        // Not to be met: everything is as small as it gets.
+        assert_eq!(run(Some(10), None).1.last().unwrap().measured.bytes, 1500);
+    }
+
+    #[test]
+    fn what_loses_too_much_is_left_out() {
+        let (kinds, steps) = run(None, Some(1.0));
+        assert_eq!(kinds.get("decoder.fc_out"), Kind::Int8);
+        assert_eq!((kinds.get("encoder.fc"), kinds.get("decoder.rnn.l0")), (Kind::Int4, Kind::Int4));
+        assert!(steps.iter().any(|step| step.product == "decoder.fc_out" && !step.kept));
+    }
+}
