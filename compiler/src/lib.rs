@@ -20,6 +20,7 @@ pub mod lower;
 pub mod pack;
 pub mod quantize;
 pub mod report;
+pub mod retile;
 pub mod tiles;
 
 pub use compile::{Compiled, Options, compile};

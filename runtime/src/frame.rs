@@ -223,6 +223,12 @@ impl<'m, 'b> Frame<'m, 'b> {
         Some((0..self.source_len).map_while(move |t| rows.get(t * width..)?.get(..width)))
     }
 
+    /// All rows of an int8 slot, one behind the other.
+    #[cfg(feature = "std")]
+    pub fn rows(&self, slot: u8) -> Option<&'b [Cell<i8>]> {
+        Some(as_bytes(self.slot(slot)?.0))
+    }
+
     /// Gathers the inputs of a product and, for a recurrent step, the hidden state, for every lane.
     pub fn gather(
         &mut self,

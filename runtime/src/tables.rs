@@ -6,7 +6,7 @@
 use crate::fixed::shift_round;
 
 /// `tanh` over [-8, 8], step 1/32, Q0.15; the last entry closes the last interval.
-const TANH: [i16; 513] = {
+pub(crate) const TANH: [i16; 513] = {
     let mut table = [0; 513];
     let mut i = 0;
     while i < 257 {

@@ -6,11 +6,19 @@
 #[cfg(arm_dsp)]
 mod arm_dsp;
 pub mod layout;
+#[cfg(feature = "std")]
+pub(crate) mod panels;
 mod portable;
 #[cfg(any(armv6m, armv7m))]
 mod tiles;
+#[cfg(feature = "std")]
+mod vector;
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+mod x86;
 
 pub use layout::{Bits, Layout};
+#[cfg(feature = "std")]
+pub use panels::Isa;
 
 use core::cell::Cell;
 
