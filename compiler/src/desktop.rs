@@ -40,7 +40,7 @@ pub struct Buffer(Vec<u8>);
 
 impl Buffer {
     /// At least `bytes` bytes.
-    fn get(&mut self, bytes: usize) -> &mut [u8] {
+    pub fn get(&mut self, bytes: usize) -> &mut [u8] {
         const ALIGN: usize = 4;
         if self.0.len() < bytes + ALIGN {
             self.0.resize(bytes + ALIGN, 0);

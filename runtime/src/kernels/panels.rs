@@ -85,15 +85,21 @@ impl<'a> Panels<'a> {
     /// Sums of panels over one part of the columns.
     #[inline(always)]
     fn dot<V: Vector, const P: usize>(&self, panels: [Panel<'a>; P], part: usize, columns: &[u8]) -> [V; P] {
-        let weights = panels.map(|panel| panel.weights[part & 1]);
+        let mut weights: [&[u8]; P] = [&[]; P];
+        for (weights, panel) in weights.iter_mut().zip(&panels) {
+            *weights = panel.weights[part & 1];
+        }
         if self.group == 0 {
             return V::dot(weights, columns);
         }
         let mut sums = [V::splat(0); P];
         let run = self.group as usize;
         for (at, columns) in columns.chunks(run).enumerate() {
-            let here = |weights: &'a [u8]| weights.get(WIDTH * run * at..).unwrap_or(&[]);
-            let parts: [V; P] = V::dot(weights.map(here), columns);
+            let mut here = weights;
+            for here in &mut here {
+                *here = here.get(WIDTH * run * at..).unwrap_or(&[]);
+            }
+            let parts: [V; P] = V::dot(here, columns);
             for ((sum, part_sum), panel) in sums.iter_mut().zip(parts).zip(panels) {
                 let factors = panel.multipliers[part & 1].as_chunks::<WIDTH>().0.get(at);
                 let factors = V::from_i32(&factors.map_or([0; WIDTH], |f| f.map(i32::from)));
@@ -106,14 +112,7 @@ impl<'a> Panels<'a> {
     /// Sums to results: bias added, requantized, saturated.
     #[inline(always)]
     fn result<V: Vector>(&self, sum: V, panel: &Panel<'_>) -> V {
-        let (mut bias, mut rest) = ([0; WIDTH], [0; WIDTH]);
-        for ((bias, rest), &[b0, b1, b2, b3, r0, r1, r2, _]) in
-            bias.iter_mut().zip(&mut rest).zip(panel.records)
-        {
-            *bias = i32::from_le_bytes([b0, b1, b2, b3]);
-            *rest = i32::from_le_bytes([r0, r1, r2, 0]);
-        }
-        let (bias, rest) = (V::from_i32(&bias), V::from_i32(&rest));
+        let (bias, rest) = V::records(panel.records);
         let pre = rest.shr(16).and(V::splat(31));
         let mantissa = rest.and(V::splat(0xFFFF));
         let x = sum.add(bias).shr_each(pre).min(V::splat(0xFFFF)).max(V::splat(-0x1_0000));
@@ -211,7 +210,7 @@ impl Entries<'_> {
 macro_rules! kernel {
     ($(#[$doc:meta])* $name:ident($job:ty), $generic:ident) => {
         $(#[$doc])*
-        pub(crate) fn $name(job: &$job) -> Option<()> {
+        pub(crate) fn $name(isa: Isa, job: &$job) -> Option<()> {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
@@ -222,7 +221,7 @@ macro_rules! kernel {
                 fn avx2(job: &$job) -> Option<()> {
                     $generic::<x86::Avx2>(job)
                 }
-                match Isa::detected() {
+                match isa {
                     // SAFETY: the processor has what the function is compiled for.
                     Isa::Avx512Vnni => return unsafe { avx512(job) },
                     // SAFETY: as above.
@@ -230,6 +229,7 @@ macro_rules! kernel {
                     Isa::Plain => {}
                 }
             }
+            let _ = isa;
             $generic::<Plain>(job)
         }
     };
@@ -314,15 +314,15 @@ fn lstm_with<V: Vector>(job: &Lstm<'_>) -> Option<()> {
         let mut sums: [V; 4] = panels.dot(gates, 1, columns.state);
         if inputs > 0 {
             let of_inputs: [V; 4] = panels.dot(gates, 0, columns.inputs);
-            sums.iter_mut().zip(of_inputs).for_each(|(sum, x)| *sum = sum.add(x));
+            for (sum, x) in sums.iter_mut().zip(of_inputs) {
+                *sum = sum.add(x);
+            }
         }
-        let mut at = 0;
-        let [i, f, g, o] = sums.map(|sum| {
-            let token = job.table.read::<V>(at * units + start, (at + 1) * units);
-            let sum = saturate(panels.result(sum, &gates[at & 3]).add(token));
-            at += 1;
-            sum
-        });
+        let token = |gate: usize| job.table.read::<V>(gate * units + start, (gate + 1) * units);
+        let i = saturate(panels.result(sums[0], &gates[0]).add(token(0)));
+        let f = saturate(panels.result(sums[1], &gates[1]).add(token(1)));
+        let g = saturate(panels.result(sums[2], &gates[2]).add(token(2)));
+        let o = saturate(panels.result(sums[3], &gates[3]).add(token(3)));
         let (i, f, g, o) = (sigmoid(i), sigmoid(f), tanh(g), sigmoid(o));
         let c = V::from_i16(&read(job.cells, start));
         let c = saturate(shift_round(f.mul(c).add(i.mul(g).shr(15 - bits)), 15));
@@ -356,26 +356,38 @@ kernel!(
 
 #[inline(always)]
 fn linear_with<V: Vector>(job: &Linear<'_>) -> Option<()> {
-    let Linear { mut panels, columns, .. } = *job;
+    let mut panels = job.panels;
     let rows = job.words.len().max(job.bytes.len());
     let mut start = 0;
     while start < rows {
-        let mut next = || panels.take(columns.len(), 0);
-        if rows - start > 3 * WIDTH {
-            let four = [next()?, next()?, next()?, next()?];
-            let sums: [V; 4] = panels.dot(four, 0, columns);
-            for (at, (panel, sum)) in four.iter().zip(sums).enumerate() {
-                finish(job, start + at * WIDTH, panels.result(sum, panel));
-            }
-            start += 4 * WIDTH;
-        } else {
-            let panel = next()?;
-            let [sum]: [V; 1] = panels.dot([panel], 0, columns);
-            finish(job, start, panels.result(sum, &panel));
-            start += WIDTH;
-        }
+        let panels = &mut panels;
+        start += match (rows - start).div_ceil(WIDTH) {
+            1 => some::<V, 1>(job, panels, start)?,
+            2 => some::<V, 2>(job, panels, start)?,
+            3 => some::<V, 3>(job, panels, start)?,
+            _ => some::<V, 4>(job, panels, start)?,
+        };
     }
     Some(())
+}
+
+/// The rows of some panels; how many.
+#[inline(always)]
+fn some<'a, V: Vector, const P: usize>(
+    job: &Linear<'a>,
+    panels: &mut Panels<'a>,
+    start: usize,
+) -> Option<usize> {
+    let first = panels.take(job.columns.len(), 0)?;
+    let mut all = [first; P];
+    for panel in all.iter_mut().skip(1) {
+        *panel = panels.take(job.columns.len(), 0)?;
+    }
+    let sums: [V; P] = panels.dot(all, 0, job.columns);
+    for at in 0..P {
+        finish(job, start + at * WIDTH, panels.result(sums[at], &all[at]));
+    }
+    Some(P * WIDTH)
 }
 
 /// Token part, activation, and off it goes.

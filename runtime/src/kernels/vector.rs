@@ -28,6 +28,8 @@ pub(crate) trait Vector: Copy {
     fn shr_each(self, bits: Self) -> Self;
     /// Each one's entry of the table of tanh, and the entry behind it; indices are taken modulo 512.
     fn lookup(self) -> (Self, Self);
+    /// Row records as two numbers each: the bias; the mantissa and, above its 16 bits, the first shift.
+    fn records(records: &[[u8; 8]; WIDTH]) -> (Self, Self);
     /// Sums of panels over the columns of a run: `columns.len()` is a multiple of 4, each panel has 16 bytes a column.
     fn dot<const P: usize>(panels: [&[u8]; P], columns: &[u8]) -> [Self; P];
 }
@@ -133,6 +135,16 @@ impl Vector for Plain {
         use crate::tables::TANH;
         let at = self.0.map(|i| i as usize & 511);
         (Self(at.map(|i| i32::from(TANH[i]))), Self(at.map(|i| i32::from(TANH[i + 1]))))
+    }
+
+    #[inline(always)]
+    fn records(records: &[[u8; 8]; WIDTH]) -> (Self, Self) {
+        let (mut bias, mut rest) = ([0; WIDTH], [0; WIDTH]);
+        for ((bias, rest), &[b0, b1, b2, b3, r0, r1, r2, r3]) in bias.iter_mut().zip(&mut rest).zip(records) {
+            *bias = i32::from_le_bytes([b0, b1, b2, b3]);
+            *rest = i32::from_le_bytes([r0, r1, r2, r3]);
+        }
+        (Self(bias), Self(rest))
     }
 
     #[inline(always)]

@@ -33,6 +33,10 @@ macro_rules! intrinsics {
     };
 }
 
+/// Words of two registers, one after the other: the even ones and the odd ones.
+const EVEN: [i32; WIDTH] = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30];
+const ODD: [i32; WIDTH] = [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31];
+
 /// AVX-512 F, BW and VNNI.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Avx512(__m512i);
@@ -133,36 +137,65 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
+    fn records(records: &[[u8; 8]; WIDTH]) -> (Self, Self) {
+        let [low, high] = records.as_chunks::<8>().0 else { return (Self::splat(0), Self::splat(0)) };
+        let low = intrinsics!(_mm512_loadu_si512(low.as_ptr().cast()));
+        let high = intrinsics!(_mm512_loadu_si512(high.as_ptr().cast()));
+        let even = Self::from_i32(&EVEN).0;
+        let odd = Self::from_i32(&ODD).0;
+        let bias = intrinsics!(_mm512_permutex2var_epi32(low, even, high));
+        let rest = intrinsics!(_mm512_permutex2var_epi32(low, odd, high));
+        (Self(bias), Self(rest))
+    }
+
+    #[inline(always)]
     fn dot<const P: usize>(panels: [&[u8]; P], columns: &[u8]) -> [Self; P] {
-        let panels = panels.map(|panel| panel.as_chunks::<{ 4 * WIDTH }>().0);
         let columns = columns.as_chunks::<4>().0;
-        let tiles = panels.iter().fold(columns.len(), |tiles, panel| tiles.min(panel.len()));
+        let mut tiles = columns.len();
+        for panel in panels {
+            tiles = tiles.min(panel.len() / (4 * WIDTH));
+        }
         // Two sums a panel, so that one need not wait for the other.
-        let mut sums = [[Self::splat(0); 2]; P];
-        let mut add = |at: usize, chain: usize| {
-            // SAFETY: `at` is below `tiles`, the number of tiles of every panel and of the columns.
-            let x = Self::splat(i32::from_le_bytes(unsafe { *columns.get_unchecked(at) }));
-            for (sums, panel) in sums.iter_mut().zip(panels) {
-                // SAFETY: as above.
-                let tile = unsafe { panel.get_unchecked(at) };
-                let sum = &mut sums[chain];
-                *sum = Self(intrinsics!(_mm512_dpbusd_epi32(
-                    sum.0,
-                    x.0,
-                    _mm512_loadu_si512(tile.as_ptr().cast())
-                )));
+        let (mut first, mut second) = ([Self::splat(0); P], [Self::splat(0); P]);
+        let (two, one) = columns.split_at(tiles & !1);
+        for (at, [x, y]) in two.as_chunks::<2>().0.iter().enumerate() {
+            // SAFETY: both tiles are below `tiles`, the number of tiles of the shortest panel.
+            unsafe {
+                Self::tile(&mut first, &panels, 2 * at, x);
+                Self::tile(&mut second, &panels, 2 * at + 1, y);
             }
-        };
-        let mut at = 0;
-        while at + 2 <= tiles {
-            add(at, 0);
-            add(at + 1, 1);
-            at += 2;
         }
-        if at < tiles {
-            add(at, 0);
+        if tiles & 1 == 1
+            && let Some(x) = one.first()
+        {
+            // SAFETY: as above.
+            unsafe { Self::tile(&mut first, &panels, tiles - 1, x) };
         }
-        sums.map(|[a, b]| a.add(b))
+        for (first, second) in first.iter_mut().zip(second) {
+            *first = first.add(second);
+        }
+        first
+    }
+}
+
+impl Avx512 {
+    /// Adds four columns of every panel to its sums.
+    ///
+    /// # Safety
+    /// Every panel has a tile of that number.
+    #[inline(always)]
+    unsafe fn tile<const P: usize>(
+        sums: &mut [Self; P],
+        panels: &[&[u8]; P],
+        number: usize,
+        columns: &[u8; 4],
+    ) {
+        let x = Self::splat(i32::from_le_bytes(*columns));
+        for (sum, panel) in sums.iter_mut().zip(panels) {
+            // SAFETY: as the caller says.
+            let tile = unsafe { panel.as_ptr().add(4 * WIDTH * number) };
+            *sum = Self(intrinsics!(_mm512_dpbusd_epi32(sum.0, x.0, _mm512_loadu_si512(tile.cast()))));
+        }
     }
 }
 
@@ -170,18 +203,14 @@ impl Vector for Avx512 {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Avx2([__m256i; 2]);
 
-impl Avx2 {
-    #[inline(always)]
-    fn zip(self, other: Self, f: impl Fn(__m256i, __m256i) -> __m256i) -> Self {
-        Self([f(self.0[0], other.0[0]), f(self.0[1], other.0[1])])
-    }
-
-    /// The low 16 bits of each; they must mean the same number.
-    #[inline(always)]
-    fn packed(self) -> __m256i {
-        // Packing works within halves of a register: the middle quarters change places.
-        intrinsics!(_mm256_permute4x64_epi64::<0xD8>(_mm256_packs_epi32(self.0[0], self.0[1])))
-    }
+/// An intrinsic on both halves. Not a closure: closures are not always inlined into functions for the instruction set.
+macro_rules! halves {
+    ($f:ident($a:expr $(, $b:expr)?)) => {
+        Avx2([
+            intrinsics!($f($a.0[0] $(, $b.0[0])?)),
+            intrinsics!($f($a.0[1] $(, $b.0[1])?)),
+        ])
+    };
 }
 
 impl Vector for Avx2 {
@@ -193,22 +222,28 @@ impl Vector for Avx2 {
     #[inline(always)]
     fn from_i32(x: &[i32; WIDTH]) -> Self {
         let [low, high] = x.as_chunks::<8>().0 else { return Self::splat(0) };
-        Self([low, high].map(|half| intrinsics!(_mm256_loadu_si256(half.as_ptr().cast()))))
+        Self([
+            intrinsics!(_mm256_loadu_si256(low.as_ptr().cast())),
+            intrinsics!(_mm256_loadu_si256(high.as_ptr().cast())),
+        ])
     }
 
     #[inline(always)]
     fn from_i16(x: &[i16; WIDTH]) -> Self {
         let [low, high] = x.as_chunks::<8>().0 else { return Self::splat(0) };
-        let wide =
-            |half: &[i16; 8]| intrinsics!(_mm256_cvtepi16_epi32(_mm_loadu_si128(half.as_ptr().cast())));
-        Self([wide(low), wide(high)])
+        Self([
+            intrinsics!(_mm256_cvtepi16_epi32(_mm_loadu_si128(low.as_ptr().cast()))),
+            intrinsics!(_mm256_cvtepi16_epi32(_mm_loadu_si128(high.as_ptr().cast()))),
+        ])
     }
 
     #[inline(always)]
     fn from_i8(x: &[i8; WIDTH]) -> Self {
         let [low, high] = x.as_chunks::<8>().0 else { return Self::splat(0) };
-        let wide = |half: &[i8; 8]| intrinsics!(_mm256_cvtepi8_epi32(_mm_loadl_epi64(half.as_ptr().cast())));
-        Self([wide(low), wide(high)])
+        Self([
+            intrinsics!(_mm256_cvtepi8_epi32(_mm_loadl_epi64(low.as_ptr().cast()))),
+            intrinsics!(_mm256_cvtepi8_epi32(_mm_loadl_epi64(high.as_ptr().cast()))),
+        ])
     }
 
     #[inline(always)]
@@ -222,9 +257,14 @@ impl Vector for Avx2 {
 
     #[inline(always)]
     fn to_i16(self) -> [i16; WIDTH] {
+        // Sign-extended, so that packing saturates nothing. It works within halves of a register: the middle quarters
+        // change places.
+        let [low, high] = self.shl(16).shr(16).0;
         let mut to = [0; WIDTH];
-        // Sign-extended first, so that packing saturates nothing.
-        intrinsics!(_mm256_storeu_si256(to.as_mut_ptr().cast(), self.shl(16).shr(16).packed()));
+        intrinsics!(_mm256_storeu_si256(
+            to.as_mut_ptr().cast(),
+            _mm256_permute4x64_epi64::<0xD8>(_mm256_packs_epi32(low, high))
+        ));
         to
     }
 
@@ -235,77 +275,93 @@ impl Vector for Avx2 {
 
     #[inline(always)]
     fn add(self, other: Self) -> Self {
-        self.zip(other, |a, b| intrinsics!(_mm256_add_epi32(a, b)))
+        halves!(_mm256_add_epi32(self, other))
     }
 
     #[inline(always)]
     fn sub(self, other: Self) -> Self {
-        self.zip(other, |a, b| intrinsics!(_mm256_sub_epi32(a, b)))
+        halves!(_mm256_sub_epi32(self, other))
     }
 
     #[inline(always)]
     fn mul(self, other: Self) -> Self {
-        self.zip(other, |a, b| intrinsics!(_mm256_mullo_epi32(a, b)))
+        halves!(_mm256_mullo_epi32(self, other))
     }
 
     #[inline(always)]
     fn min(self, other: Self) -> Self {
-        self.zip(other, |a, b| intrinsics!(_mm256_min_epi32(a, b)))
+        halves!(_mm256_min_epi32(self, other))
     }
 
     #[inline(always)]
     fn max(self, other: Self) -> Self {
-        self.zip(other, |a, b| intrinsics!(_mm256_max_epi32(a, b)))
+        halves!(_mm256_max_epi32(self, other))
     }
 
     #[inline(always)]
     fn and(self, other: Self) -> Self {
-        self.zip(other, |a, b| intrinsics!(_mm256_and_si256(a, b)))
+        halves!(_mm256_and_si256(self, other))
     }
 
     #[inline(always)]
     fn shl(self, bits: u32) -> Self {
-        Self(self.0.map(|x| intrinsics!(_mm256_sll_epi32(x, _mm_cvtsi32_si128(bits as i32 & 31)))))
+        let bits = intrinsics!(_mm_cvtsi32_si128(bits as i32 & 31));
+        Self([intrinsics!(_mm256_sll_epi32(self.0[0], bits)), intrinsics!(_mm256_sll_epi32(self.0[1], bits))])
     }
 
     #[inline(always)]
     fn shr(self, bits: u32) -> Self {
-        Self(self.0.map(|x| intrinsics!(_mm256_sra_epi32(x, _mm_cvtsi32_si128(bits as i32 & 31)))))
+        let bits = intrinsics!(_mm_cvtsi32_si128(bits as i32 & 31));
+        Self([intrinsics!(_mm256_sra_epi32(self.0[0], bits)), intrinsics!(_mm256_sra_epi32(self.0[1], bits))])
     }
 
     #[inline(always)]
     fn shr_each(self, bits: Self) -> Self {
-        self.zip(bits, |x, bits| intrinsics!(_mm256_srav_epi32(x, bits)))
+        halves!(_mm256_srav_epi32(self, bits))
     }
 
     #[inline(always)]
     fn lookup(self) -> (Self, Self) {
         let at = self.and(Self::splat(511));
+        let table = TABLE.as_ptr().cast();
         // Two entries a lane; the last index reads the table's last two: all reads are inside.
-        let both = Self(at.0.map(|at| intrinsics!(_mm256_i32gather_epi32::<2>(TABLE.as_ptr().cast(), at))));
+        let both = Self([
+            intrinsics!(_mm256_i32gather_epi32::<2>(table, at.0[0])),
+            intrinsics!(_mm256_i32gather_epi32::<2>(table, at.0[1])),
+        ]);
         (both.shl(16).shr(16), both.shr(16))
     }
 
     #[inline(always)]
+    fn records(records: &[[u8; 8]; WIDTH]) -> (Self, Self) {
+        let (mut bias, mut rest) = ([0; WIDTH], [0; WIDTH]);
+        for ((bias, rest), &[b0, b1, b2, b3, r0, r1, r2, r3]) in bias.iter_mut().zip(&mut rest).zip(records) {
+            *bias = i32::from_le_bytes([b0, b1, b2, b3]);
+            *rest = i32::from_le_bytes([r0, r1, r2, r3]);
+        }
+        (Self::from_i32(&bias), Self::from_i32(&rest))
+    }
+
+    #[inline(always)]
     fn dot<const P: usize>(panels: [&[u8]; P], columns: &[u8]) -> [Self; P] {
-        panels.map(|panel| {
-            let zero = intrinsics!(_mm256_setzero_si256());
+        let mut joined = [Self::splat(0); P];
+        for (to, panel) in joined.iter_mut().zip(panels) {
             // Four rows a register, each as two sums side by side.
-            let mut sums = [zero; 4];
+            let mut sums = [intrinsics!(_mm256_setzero_si256()); 4];
             for (tile, x) in panel.as_chunks::<{ 4 * WIDTH }>().0.iter().zip(columns.as_chunks::<4>().0) {
-                let x = intrinsics!(_mm256_broadcastq_epi64(_mm_cvtepu8_epi16(_mm_cvtsi32_si128(
-                    i32::from_le_bytes(*x)
-                ))));
+                let x = intrinsics!(_mm_cvtepu8_epi16(_mm_cvtsi32_si128(i32::from_le_bytes(*x))));
+                let x = intrinsics!(_mm256_broadcastq_epi64(x));
                 for (sum, rows) in sums.iter_mut().zip(tile.as_chunks::<16>().0) {
-                    *sum = intrinsics!(_mm256_add_epi32(
-                        *sum,
-                        _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128(rows.as_ptr().cast())), x)
-                    ));
+                    let rows = intrinsics!(_mm256_cvtepi8_epi16(_mm_loadu_si128(rows.as_ptr().cast())));
+                    *sum = intrinsics!(_mm256_add_epi32(*sum, _mm256_madd_epi16(rows, x)));
                 }
             }
             let [a, b, c, d] = sums;
-            let join = |a, b| intrinsics!(_mm256_permute4x64_epi64::<0xD8>(_mm256_hadd_epi32(a, b)));
-            Self([join(a, b), join(c, d)])
-        })
+            *to = Self([
+                intrinsics!(_mm256_permute4x64_epi64::<0xD8>(_mm256_hadd_epi32(a, b))),
+                intrinsics!(_mm256_permute4x64_epi64::<0xD8>(_mm256_hadd_epi32(c, d))),
+            ]);
+        }
+        joined
     }
 }

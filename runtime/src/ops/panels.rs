@@ -4,6 +4,7 @@ use super::softmax::softmax;
 use crate::blob::matrix;
 use crate::blob::schema::{Activation, Attend, Gru, Inputs, Kind, Linear, Lstm, MatrixRecord, Op, View};
 use crate::frame::Frame;
+use crate::kernels::Isa;
 use crate::kernels::panels::{self, Columns, Entries, Panels};
 
 /// Runs one operation. There is one lane.
@@ -78,14 +79,17 @@ fn gru(frame: &mut Frame<'_, '_>, op: &Gru) -> Option<()> {
     let panels = panels_of(frame, &matrix(frame.data, op.matrix)?)?;
     let (states, out) = (frame.words(hidden, 0)?, frame.bytes_or_none(op.out, 0)?);
     let (entries, shift) = frame.table_row(&op.table, 3 * states.len(), 0)?;
-    panels::gru(&panels::Gru {
-        panels,
-        columns: columns(frame, gathered)?,
-        table: Entries { entries, shift },
-        candidate_bits: op.candidate_bits,
-        states,
-        out,
-    })
+    panels::gru(
+        Isa::detected(),
+        &panels::Gru {
+            panels,
+            columns: columns(frame, gathered)?,
+            table: Entries { entries, shift },
+            candidate_bits: op.candidate_bits,
+            states,
+            out,
+        },
+    )
 }
 
 fn lstm(frame: &mut Frame<'_, '_>, op: &Lstm) -> Option<()> {
@@ -95,15 +99,18 @@ fn lstm(frame: &mut Frame<'_, '_>, op: &Lstm) -> Option<()> {
     let (states, out) = (frame.words(hidden, 0)?, frame.bytes_or_none(op.out, 0)?);
     let cells = frame.words(frame.whole(op.cell)?, 0)?;
     let (entries, shift) = frame.table_row(&op.table, 4 * states.len(), 0)?;
-    panels::lstm(&panels::Lstm {
-        panels,
-        columns: columns(frame, gathered)?,
-        table: Entries { entries, shift },
-        cell_bits: op.cell_bits,
-        states,
-        cells,
-        out,
-    })
+    panels::lstm(
+        Isa::detected(),
+        &panels::Lstm {
+            panels,
+            columns: columns(frame, gathered)?,
+            table: Entries { entries, shift },
+            cell_bits: op.cell_bits,
+            states,
+            cells,
+            out,
+        },
+    )
 }
 
 fn linear(frame: &mut Frame<'_, '_>, op: &Linear) -> Option<()> {
@@ -115,32 +122,38 @@ fn linear(frame: &mut Frame<'_, '_>, op: &Linear) -> Option<()> {
         Kind::I16 => words = frame.words(op.to, 0)?,
         Kind::I8 => bytes = frame.bytes(op.to, 0)?,
     }
-    panels::linear(&panels::Linear {
-        panels,
-        columns: columns(frame, gathered)?.inputs,
-        table: Entries { entries, shift },
-        tanh: match op.activation {
-            Activation::None => None,
-            Activation::Tanh { shift } => Some(shift),
+    panels::linear(
+        Isa::detected(),
+        &panels::Linear {
+            panels,
+            columns: columns(frame, gathered)?.inputs,
+            table: Entries { entries, shift },
+            tanh: match op.activation {
+                Activation::None => None,
+                Activation::Tanh { shift } => Some(shift),
+            },
+            words,
+            bytes,
         },
-        words,
-        bytes,
-    })
+    )
 }
 
 fn attend(frame: &mut Frame<'_, '_>, op: &Attend) -> Option<()> {
     let scores = frame.attention.get(..frame.source_len)?;
     let query = frame.words(frame.whole(op.query)?, 0)?;
-    panels::energies(&panels::Energies {
-        query,
-        query_bits: op.query_bits,
-        keys: frame.rows(op.keys)?,
-        key_scale: op.key_scale,
-        v: frame.tensor(op.v, query.len())?,
-        score: op.score,
-        scores,
-    })?;
+    panels::energies(
+        Isa::detected(),
+        &panels::Energies {
+            query,
+            query_bits: op.query_bits,
+            keys: frame.rows(op.keys)?,
+            key_scale: op.key_scale,
+            v: frame.tensor(op.v, query.len())?,
+            score: op.score,
+            scores,
+        },
+    )?;
     softmax(scores, op.score_bits as u32);
     let to = frame.bytes(op.to, 0)?;
-    panels::context(&panels::Context { weights: scores, values: frame.rows(op.values)?, to })
+    panels::context(Isa::detected(), &panels::Context { weights: scores, values: frame.rows(op.values)?, to })
 }
