@@ -9,29 +9,33 @@ use kinglet_train::search::SearchOptions;
 use kinglet_train::trainer::decode_groups;
 use kinglet_train::vocab::Vocab;
 
+use crate::boards::{self, Board, longest_source};
 use crate::calibrate::{Example, Ranges, saturation};
 use crate::describe::{self, Ram};
-use crate::desktop;
+use crate::desktop::{self, Buffer};
 use crate::error::{Error, Result};
+use crate::kinds::Kind;
 use crate::lower::{Plan, Source, lower};
-use crate::report::{Comparison, Report};
+use crate::report::{Comparison, Picture, Report};
 
 /// Most pairs on which saturations are counted.
 const SATURATION_PAIRS: usize = 2048;
+/// Most alignments that are shown.
+const PICTURES: usize = 4;
 /// Beams compared on dev data: greedy and the field's usual small beam.
 const BEAMS: [u8; 2] = [1, 4];
 
 /// How to compile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Name, lengths and folding.
+    /// Name, lengths, beam, folding and kinds of weights.
     pub plan: Plan,
-    /// Widest beam that the RAM bound is checked for.
-    pub beam: u8,
     /// Most bytes of RAM, at the planned lengths and beam.
     pub max_ram: Option<usize>,
     /// Most bytes of flash for the blob.
     pub max_flash: Option<usize>,
+    /// The board that it has to fit, firmware included.
+    pub board: Option<Board>,
     /// Dev pairs that ranges are calibrated on, at most.
     pub calibration_pairs: usize,
     /// Distinct dev sources on which float and integers are compared, at most; 0 compares nothing.
@@ -62,6 +66,7 @@ pub fn compile(source: Source<'_>, dev: &[Pair], options: &Options) -> Result<Co
     let ranges = Ranges::observe(source.model, &calibrate)?;
     let lowered = lower(source, &ranges, &options.plan)?;
     let model = Model::from_bytes(&lowered.blob).map_err(|e| Error::Reload(e.to_string()))?;
+    let limits = model.limits(options.plan.beam);
     let planned_ram = fit(&model, lowered.blob.len(), options)?;
     let unseen = if others.is_empty() { &calibrate } else { &others };
     let saturation = saturation(source.model, unseen, &lowered.limits);
@@ -81,9 +86,12 @@ pub fn compile(source: Source<'_>, dev: &[Pair], options: &Options) -> Result<Co
         tensors: lowered.tensors,
         ram: describe::ram(&model),
         planned_ram,
+        map: describe::map(&model, &limits),
+        fit: options.board.map(|board| boards::fit(board, &model, lowered.blob.len(), limits)),
         errors: lowered.errors,
         saturation,
         accuracy,
+        pictures: pictures(&model, dev)?,
     };
     Ok(Compiled { blob: lowered.blob, report })
 }
@@ -119,13 +127,19 @@ fn first_sources(dev: &[Pair], sources: usize) -> Vec<Pair> {
 
 /// RAM at the planned limits, when it and the blob are within the bounds.
 fn fit(model: &Model<'_>, blob: usize, options: &Options) -> Result<Ram> {
-    let limits = model.limits(options.beam);
-    let bytes = model.ram(&limits);
-    if let Some(allowed) = options.max_flash.filter(|&allowed| blob > allowed) {
-        let advice = "train fewer or narrower layers, a smaller attention or embedding".into();
+    let planned = describe::planned(model, options.plan.beam);
+    let (limits, bytes) = (model.limits(options.plan.beam), planned.bytes);
+    let bound = |own: Option<usize>, board: fn(&Board) -> usize| {
+        own.into_iter().chain(options.board.as_ref().map(board)).min()
+    };
+    if let Some(allowed) = bound(options.max_flash, Board::flash_for_model).filter(|&allowed| blob > allowed)
+    {
+        let smaller =
+            if options.plan.kinds.default == Kind::Int8 { "compile with --weights int4, or " } else { "" };
+        let advice = format!("{smaller}train fewer or narrower layers, a smaller attention or embedding");
         return Err(Error::TooLarge { memory: "flash", needed: blob, allowed, advice });
     }
-    if let Some(allowed) = options.max_ram.filter(|&allowed| bytes > allowed) {
+    if let Some(allowed) = bound(options.max_ram, Board::ram_for_model).filter(|&allowed| bytes > allowed) {
         return Err(Error::TooLarge {
             memory: "RAM",
             needed: bytes,
@@ -133,14 +147,12 @@ fn fit(model: &Model<'_>, blob: usize, options: &Options) -> Result<Ram> {
             advice: ram_advice(model, limits, allowed),
         });
     }
-    Ok(Ram { source: limits.source, target: limits.target, beam: limits.beam, bytes })
+    Ok(planned)
 }
 
 /// What brings the RAM below the bound: the longest source that fits, at this beam or greedy.
 fn ram_advice(model: &Model<'_>, limits: Limits, allowed: usize) -> String {
-    let longest = |beam: u8| {
-        (2..limits.source).rev().find(|&source| model.ram(&Limits { source, beam, ..limits }) <= allowed)
-    };
+    let longest = |beam: u8| longest_source(model, Limits { beam, ..limits }, allowed).filter(|&n| n > 1);
     if limits.beam > 1 && model.ram(&Limits { beam: 1, ..limits }) <= allowed {
         "it fits with --beam-size 1".into()
     } else if let Some(source) = longest(limits.beam) {
@@ -150,6 +162,25 @@ fn ram_advice(model: &Model<'_>, limits: Limits, allowed: usize) -> String {
     } else {
         "lower --max-target, or train narrower layers and a smaller attention".into()
     }
+}
+
+/// Alignments of a few dev sources, evenly spread, as the blob answers them greedily.
+fn pictures(model: &Model<'_>, dev: &[Pair]) -> Result<Vec<Picture>> {
+    let mut buffer = Buffer::default();
+    let mut pictures = Vec::new();
+    let mark = || "\u{23ce}".to_owned();
+    for pair in dev.iter().step_by(dev.len().div_ceil(PICTURES).max(1)) {
+        let answer = desktop::decode(model, &mut buffer, &pair.source, &kinglet::Options::default())?;
+        let Some(best) = answer.hypotheses.first() else { continue };
+        let weights = desktop::align(model, &mut buffer, &pair.source, &best.tokens)?;
+        if weights.iter().all(Vec::is_empty) {
+            break;
+        }
+        let source = model.source().cut(&pair.source).map(str::to_owned).chain([mark()]).collect();
+        let target = desktop::token_texts(model, &best.tokens).into_iter().chain([mark()]).collect();
+        pictures.push(Picture { text: pair.source.clone(), source, target, weights });
+    }
+    Ok(pictures)
 }
 
 /// Decodes the same sources with the trained network and with the blob.

@@ -1,11 +1,11 @@
 //! What is inside a blob: its programs, operation by operation, with shapes and bytes.
 
-use kinglet::blob::schema::{
-    Extent, Gru, Inputs, Kind, Linear, Lstm, MatrixRecord, Op, Over, Pass, Slot, View,
-};
+use kinglet::blob::schema::{Extent, Gru, Inputs, Kind, Linear, Lstm, MatrixRecord, Op, Over, Slot, View};
 use kinglet::kernels::{Bits, ROWS};
 use kinglet::{Limits, Model};
 use serde::Serialize;
+
+use crate::plan::passes;
 
 /// One operation of a program.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -73,6 +73,12 @@ pub fn ram(model: &Model<'_>) -> Vec<Ram> {
     rows
 }
 
+/// RAM for the planned lengths and a beam.
+pub fn planned(model: &Model<'_>, beam: u8) -> Ram {
+    let limits = model.limits(beam);
+    Ram { source: limits.source, target: limits.target, beam, bytes: model.ram(&limits) }
+}
+
 /// The slots of a model.
 pub fn slots(model: &Model<'_>) -> Vec<SlotInfo> {
     let info = |(slot, s): (usize, Slot)| SlotInfo {
@@ -91,25 +97,123 @@ pub fn slots(model: &Model<'_>) -> Vec<SlotInfo> {
     model.description().slots.iter().enumerate().map(info).collect()
 }
 
+/// A stretch of a session's buffer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stretch {
+    /// What it is for: a region of slots or another part.
+    pub part: String,
+    /// First byte.
+    pub offset: usize,
+    /// Bytes.
+    pub bytes: usize,
+    /// Slots that lie there, at different times.
+    pub holds: Vec<Held>,
+}
+
+/// A slot in a region.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Held {
+    /// Its number.
+    pub slot: usize,
+    /// What is in it.
+    pub role: String,
+    /// Bytes that it takes.
+    pub bytes: usize,
+}
+
+/// The RAM of a session as a map, in the order of the buffer; parts without bytes are left out.
+pub fn map(model: &Model<'_>, limits: &Limits) -> Vec<Stretch> {
+    let beam = usize::from(limits.beam);
+    let lanes = model.layout().lanes().min(beam);
+    let roles = roles(model);
+    let slots: Vec<Slot> = model.description().slots.iter().collect();
+    let mut map = Vec::new();
+    let mut offset = 0;
+    let mut put = |part: String, bytes: usize, holds: Vec<Held>| {
+        if bytes > 0 {
+            map.push(Stretch { part, offset, bytes, holds });
+            offset += bytes;
+        }
+    };
+    for (part, bytes) in model.ram_parts(limits) {
+        if part != "slots" {
+            put(part.to_owned(), bytes, Vec::new());
+            continue;
+        }
+        for region in 0..=slots.iter().map(|s| s.region).max().unwrap_or(0) {
+            let mut holds: Vec<Held> = slots
+                .iter()
+                .zip(&roles)
+                .enumerate()
+                .filter(|(_, (slot, _))| slot.region == region)
+                .map(|(number, (slot, role))| {
+                    let bytes = 2 * slot.words(limits.source.into(), beam, lanes);
+                    Held { slot: number, role: role.clone(), bytes }
+                })
+                .collect();
+            holds.sort_by_key(|held| (std::cmp::Reverse(held.bytes), held.slot));
+            put(format!("region {region}"), holds.first().map_or(0, |held| held.bytes), holds);
+        }
+    }
+    map
+}
+
+/// What is in each slot, from what the operations do with it.
+fn roles(model: &Model<'_>) -> Vec<String> {
+    let d = model.description();
+    let mut roles = vec![String::new(); d.slots.iter().count()];
+    let mut name = |slot: u8, role: String| {
+        if let Some(place) = roles.get_mut(usize::from(slot)).filter(|place| place.is_empty()) {
+            *place = role;
+        }
+    };
+    name(d.logits, "logits".into());
+    // What the step program calls a slot goes before what the encode program does with it.
+    for (program, side) in [(d.step, "decoder"), (d.encode, "encoder")] {
+        let mut layer = 0;
+        for (_, ops) in passes(program) {
+            for op in &ops {
+                if let Op::Gru(Gru { hidden, .. }) | Op::Lstm(Lstm { hidden, .. }) = op {
+                    layer += 1;
+                    name(*hidden, format!("{side} hidden state {layer}"));
+                }
+                match op {
+                    Op::Attend(o) => {
+                        name(o.query, "attention query".into());
+                        name(o.keys, "attention keys".into());
+                        name(o.values, "encoder outputs (attention values)".into());
+                        name(o.to.slot, "attention context".into());
+                    }
+                    Op::Embed(o) => name(o.to.slot, format!("{side} embedding")),
+                    Op::Lstm(o) => name(o.cell, format!("{side} cell state {layer}")),
+                    Op::Linear(_) | Op::Gru(_) => {}
+                }
+                if let Op::Gru(Gru { out: Some(out), .. }) | Op::Lstm(Lstm { out: Some(out), .. }) = op {
+                    name(out.slot, format!("{side} outputs {layer}"));
+                }
+            }
+        }
+    }
+    for (number, role) in roles.iter_mut().enumerate().filter(|(_, role)| role.is_empty()) {
+        *role = format!("slot {number}");
+    }
+    roles
+}
+
 /// The operations of both programs, in order.
 pub fn layers(model: &Model<'_>) -> Vec<Layer> {
     let d = model.description();
     let mut layers = Vec::new();
-    for (program, bytes, vocabulary) in [("encode", d.encode, d.source.size), ("step", d.step, d.target.size)]
+    for (program, bytes, vocabulary) in
+        [("encode", d.encode, model.source().size()), ("step", d.step, model.target().size())]
     {
-        let mut rest = bytes;
-        while let Ok((pass, after)) = postcard::take_from_bytes::<Pass>(rest) {
-            rest = after;
-            let over = match pass.over {
+        for (over, ops) in passes(bytes) {
+            let over = match over {
                 Over::Once => "once",
                 Over::Forward => "forward",
                 Over::Backward => "backward",
             };
-            for _ in 0..pass.ops {
-                let Ok((op, after)) = postcard::take_from_bytes::<Op>(rest) else { return layers };
-                rest = after;
-                layers.push(layer(program, over, &op, usize::from(vocabulary), model));
-            }
+            layers.extend(ops.iter().map(|op| layer(program, over, op, usize::from(vocabulary), model)));
         }
     }
     layers

@@ -12,6 +12,14 @@ pub enum Error {
     /// Calibration data is missing or cannot be used.
     #[error("calibration: {0}")]
     Calibration(String),
+    /// No board has this name.
+    #[error("there is no board {name}; known are {known}")]
+    Board {
+        /// The name.
+        name: String,
+        /// All names.
+        known: String,
+    },
     /// The compiled model is larger than what it was given.
     #[error("the model needs {needed} bytes of {memory}, {allowed} are allowed: {advice}")]
     TooLarge {

@@ -6,9 +6,12 @@
 //!              dev pairs ───────────────────▶ report ◀────┘  float against int8
 //! ```
 //! [`compile()`] does all of it. [`calibrate`] runs the trainer's float model and keeps ranges; [`lower`] knows both the
-//! network and the blob's operations; [`quantize`] and [`tiles`] know numbers alone, [`kinds`] how many bits each product gets; [`pack`] is the one writer of the
-//! format; [`report`] says what it cost. [`desktop`] runs blobs on the desktop, [`describe`] shows what is inside.
+//! network and the blob's operations; [`quantize`] and [`tiles`] know numbers alone, [`kinds`] how many bits each product gets; [`plan`] lets
+//! what is never in use at the same time share RAM; [`pack`] is the one writer of the
+//! format; [`report`] says what it cost. [`desktop`] runs blobs on the desktop, [`describe`] shows what is inside,
+//! [`boards`] what fits where.
 
+pub mod boards;
 pub mod calibrate;
 pub mod cli;
 mod compile;
@@ -18,6 +21,7 @@ pub mod error;
 pub mod kinds;
 pub mod lower;
 pub mod pack;
+pub mod plan;
 pub mod quantize;
 pub mod report;
 pub mod retile;

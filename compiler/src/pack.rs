@@ -62,11 +62,8 @@ impl Program {
         if ops.is_empty() {
             return;
         }
-        let encodes = "plain data always encodes";
-        self.0.extend(postcard::to_stdvec(&Pass { over, ops: ops.len() as u8 }).expect(encodes));
-        for op in ops {
-            self.0.extend(postcard::to_stdvec(op).expect(encodes));
-        }
+        self.0.extend(Pass { over, ops: ops.len() as u8 }.to_bytes());
+        self.0.extend(ops.iter().flat_map(Op::to_bytes));
     }
 
     /// The encoded program.

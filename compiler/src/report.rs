@@ -1,13 +1,17 @@
 //! What compiling cost: bytes, RAM, rounding errors, saturations, and accuracy against the float model.
 
+pub mod html;
+pub mod treemap;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
 use kinglet_train::metrics::Scores;
 use serde::Serialize;
 
+use crate::boards::Fit;
 use crate::calibrate::Saturation;
-use crate::describe::Ram;
+use crate::describe::{Ram, Stretch};
 use crate::pack::Tensor;
 
 /// Loss of word error rate, in points, above which the report says what to do.
@@ -47,6 +51,19 @@ pub struct Comparison {
     pub agreement: f64,
 }
 
+/// Attention of one source's best target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Picture {
+    /// The source as text.
+    pub text: String,
+    /// Its tokens and the end mark.
+    pub source: Vec<String>,
+    /// Tokens of the target and the end mark.
+    pub target: Vec<String>,
+    /// Weights by target token, then source token.
+    pub weights: Vec<Vec<f32>>,
+}
+
 /// All that there is to tell about a compilation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
@@ -62,12 +79,19 @@ pub struct Report {
     pub ram: Vec<Ram>,
     /// RAM for the planned lengths and beam.
     pub planned_ram: Ram,
+    /// That RAM as a map.
+    pub map: Vec<Stretch>,
+    /// What fits the board, when one was named.
+    pub fit: Option<Fit>,
     /// Relative rounding error by float tensor.
     pub errors: BTreeMap<String, f64>,
     /// Values that saturate on data that was not calibrated on (all dev pairs when there are too few).
     pub saturation: Vec<Saturation>,
     /// Float against integers on dev data.
     pub accuracy: Vec<Comparison>,
+    /// Alignments of a few dev sources; empty without attention.
+    #[serde(skip)]
+    pub pictures: Vec<Picture>,
 }
 
 impl Report {
@@ -130,6 +154,23 @@ pub fn ram_table(f: &mut Formatter<'_>, ram: &[Ram]) -> fmt::Result {
     table(f, &rows)
 }
 
+/// RAM as a map: offset, bytes, what lies there.
+pub fn map_table(f: &mut Formatter<'_>, ram: &Ram, map: &[Stretch]) -> fmt::Result {
+    let Ram { source, target, beam, bytes } = ram;
+    writeln!(
+        f,
+        "map of the {bytes} bytes of RAM for {source} source tokens, {target} target tokens, beam {beam}"
+    )?;
+    let digits = bytes.to_string().len().max("offset".len());
+    writeln!(f, "  {:>digits$}  {:>digits$}  part", "offset", "bytes")?;
+    for stretch in map {
+        write!(f, "  {:>digits$}  {:>digits$}  {}", stretch.offset, stretch.bytes, stretch.part)?;
+        let held: Vec<String> = stretch.holds.iter().map(|h| format!("{} {}", h.role, h.bytes)).collect();
+        writeln!(f, "{}{}", if held.is_empty() { "" } else { ": " }, held.join(", "))?;
+    }
+    Ok(())
+}
+
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: {} bytes, CRC {:08x}\n", self.name, self.blob_bytes, self.crc)?;
@@ -139,6 +180,11 @@ impl Display for Report {
         table(f, &rows)?;
         writeln!(f)?;
         ram_table(f, &self.ram)?;
+        writeln!(f)?;
+        map_table(f, &self.planned_ram, &self.map)?;
+        if let Some(fit) = &self.fit {
+            write!(f, "\n{fit}")?;
+        }
         writeln!(f, "\nrounding error of int8 weights")?;
         let rows: Vec<Vec<String>> =
             self.errors.iter().map(|(n, e)| vec![n.clone(), format!("{:.2} %", 100.0 * e)]).collect();

@@ -4,12 +4,13 @@
 //! the same; int4 weights become bytes and keep the multipliers of their groups. Tensors that no product reads stay where
 //! they were.
 
-use kinglet::blob::schema::{Description, Gru, Inputs, Linear, Lstm, MatrixRecord, Offset, Op, Pass};
+use kinglet::blob::schema::{Description, GRU_GROUP, Gru, Inputs, Linear, Lstm, MatrixRecord, Offset, Op};
 use kinglet::blob::{MAGIC, PREAMBLE, VERSION, checksum};
 use kinglet::kernels::{Bits, Layout, layout};
 use kinglet::{LoadError, Model};
 
 use crate::pack::Program;
+use crate::plan::passes;
 
 /// Tensors start at multiples of this: a line of the cache and a register of the widest instruction set.
 pub const ALIGN: usize = 64;
@@ -56,16 +57,10 @@ fn blob_of(description: &Description<'_>, data: &[u8]) -> Vec<u8> {
 
 /// A program whose matrices are new ones, which are appended to the data.
 fn rewritten(model: &Model<'_>, program: &[u8], data: &mut Vec<u8>) -> Program {
-    const CHECKED: &str = "the runtime has checked the program";
     let mut to = Program::default();
-    let mut rest = program;
-    while !rest.is_empty() {
-        let (pass, after) = postcard::take_from_bytes::<Pass>(rest).expect(CHECKED);
-        rest = after;
-        let mut ops = Vec::new();
-        for _ in 0..pass.ops {
-            let (mut op, after) = postcard::take_from_bytes::<Op>(rest).expect(CHECKED);
-            rest = after;
+    for (pass, ops) in passes(program) {
+        let mut new = Vec::new();
+        for mut op in ops {
             match &mut op {
                 Op::Linear(Linear { inputs, matrix, to, .. }) => {
                     let old = Matrix::new(model, *matrix, width(inputs), 0);
@@ -83,9 +78,9 @@ fn rewritten(model: &Model<'_>, program: &[u8], data: &mut Vec<u8>) -> Program {
                 }
                 Op::Embed(_) | Op::Attend(_) => {}
             }
-            ops.push(op);
+            new.push(op);
         }
-        to.pass(pass.over, &ops);
+        to.pass(pass, &new);
     }
     to
 }
@@ -256,9 +251,10 @@ fn gru(old: &Matrix<'_>, units: usize) -> Vec<Panel> {
     let parts: &[[bool; 2]] =
         if old.columns[0] > 0 { &[ALL, ALL, INPUTS, STATE] } else { &[ALL, ALL, STATE] };
     let mut gates = vec![Vec::new(); parts.len()];
-    for _ in 0..units.div_ceil(old.layout.rows()) {
+    for start in (0..units).step_by(GRU_GROUP) {
+        let streams = GRU_GROUP.min(units - start).div_ceil(old.layout.rows());
         for (gate, parts) in gates.iter_mut().zip(parts) {
-            gate.extend(old.stream(&mut at, *parts));
+            gate.extend((0..streams).flat_map(|_| old.stream(&mut at, *parts)));
         }
     }
     side_by_side(&gates)

@@ -37,12 +37,12 @@ fn network(config: &ModelConfig, seed: u64) -> Network {
 }
 
 fn options(fold: Fold) -> Options {
-    let plan = lower::Plan { fold, ..lower::Plan::new("test", 20, 10) };
+    let plan = lower::Plan { fold, beam: 2, ..lower::Plan::new("test", 20, 10) };
     Options {
         plan,
-        beam: 2,
         max_ram: None,
         max_flash: None,
+        board: None,
         calibration_pairs: 100,
         evaluation_sources: 0,
         threads: 1,
@@ -194,7 +194,9 @@ fn bounds_that_cannot_be_met_are_refused_with_advice() {
     let fits = build(&network, &options(Fold::Auto)).unwrap().report;
     let (ram, flash) = (fits.planned_ram.bytes, fits.blob_bytes);
     let with = |max_ram, max_flash, beam| {
-        build(&network, &Options { max_ram, max_flash, beam, ..options(Fold::Auto) }).map(|_| ())
+        let options = options(Fold::Auto);
+        let plan = lower::Plan { beam, ..options.plan };
+        build(&network, &Options { max_ram, max_flash, plan, ..options }).map(|_| ())
     };
     with(Some(ram), Some(flash), 2).unwrap();
     let message = with(Some(ram - 1), None, 2).unwrap_err().to_string();

@@ -58,8 +58,8 @@ pub fn one_operation(layout: Layout, kernel: Option<Kernel>, input: u16, size: u
     });
     let mut encode = Vec::new();
     let ops: Vec<Op> = [Some(embed), operation].into_iter().flatten().collect();
-    put(&mut encode, &Pass { over: Over::Forward, ops: ops.len() as u8 });
-    ops.iter().for_each(|op| put(&mut encode, op));
+    encode.extend(Pass { over: Over::Forward, ops: ops.len() as u8 }.to_bytes());
+    encode.extend(ops.iter().flat_map(Op::to_bytes));
     let vocabulary = data.vocabulary();
     let slots: Vec<u8> = [
         slot(Kind::I8, input),
@@ -73,8 +73,8 @@ pub fn one_operation(layout: Layout, kernel: Option<Kernel>, input: u16, size: u
     .collect();
     let description = Description {
         name: b"bench",
-        source: vocabulary,
-        target: vocabulary,
+        source: &vocabulary.to_bytes(),
+        target: &vocabulary.to_bytes(),
         max_source: 16,
         max_target: 1,
         slots: Slots(&slots),

@@ -222,7 +222,7 @@ fn a_run_continues_on_integers() {
         train(dir, &[&common[..], &["--qat", "int4", "--qat-group", "16", "--dropout", "0.05"]].concat());
     assert!(said.contains("best epoch 1 of 1"), "{said}");
     let scheme = std::fs::read_to_string(out.join("quantization.toml")).unwrap();
-    assert!(scheme.contains("\"decoder.rnn.l0\" = \"int4g16\""), "{scheme}");
+    assert!(scheme.contains("\"decoder.rnn.l0\" = \"int4:16\""), "{scheme}");
     assert!(scheme.contains("\"decoder.fc_out\" = \"int8\""), "{scheme}");
     let config = std::fs::read_to_string(out.join("config.toml")).unwrap();
     assert!(config.contains("[qat]") && config.contains("dropout = 0.05"), "{config}");

@@ -288,7 +288,7 @@ fn training_for_integers_starts_from_a_float_run_and_resumes_to_the_same_bits() 
     run(&small(8), &float, Start::Fresh).unwrap();
     let float = Checkpoint::load(&float).unwrap();
     let mut config = Config { qat: Some(QatConfig::default()), ..small(3) };
-    config.qat.as_mut().unwrap().weights = "int4g16".parse().unwrap();
+    config.qat.as_mut().unwrap().weights = "int4:16".parse().unwrap();
     config.train.learning_rate = 1e-3;
     let (data, stop) = (data(), AtomicBool::new(false));
     let train = |epochs: usize, out: &Path, init: Option<Checkpoint>, start| {
@@ -307,7 +307,7 @@ fn training_for_integers_starts_from_a_float_run_and_resumes_to_the_same_bits() 
     let learned = Checkpoint::load(&straight).unwrap();
     let scheme = learned.model.scheme.clone().unwrap();
     assert_eq!(scheme.products["decoder.fc_out"], Kind::INT8);
-    assert_eq!(scheme.products["decoder.rnn.l0"].to_string(), "int4g16");
+    assert_eq!(scheme.products["decoder.rnn.l0"].to_string(), "int4:16");
     // It has learned to live with the grid: on it, better than the float network put there.
     let mut put_there = float.model.clone();
     put_there.scheme = Some(scheme);

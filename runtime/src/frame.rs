@@ -5,7 +5,7 @@ use core::cell::Cell;
 
 use crate::arena::as_bytes;
 use crate::blob::schema::*;
-use crate::blob::{take, tensor};
+use crate::blob::{take_op, take_pass, tensor};
 use crate::fixed::q15_to_i8;
 use crate::kernels::{self, Columns, LANES, Layout, Rows};
 use crate::ops;
@@ -82,14 +82,18 @@ pub(crate) struct Size {
     pub lanes: usize,
 }
 
-/// Words of all slots: each region is as long as the longest slot in it. `place` is told where each slot starts.
-pub(crate) fn arrange(slots: Slots<'_>, size: Size, mut place: impl FnMut(usize, usize)) -> usize {
+/// Words of all slots: each region is as long as the longest slot in it. Notes where slots start, as many as there is
+/// room for.
+#[inline(never)]
+pub(crate) fn arrange(slots: Slots<'_>, size: Size, starts: &mut [[u16; 2]]) -> usize {
     let mut start = 0;
     // At most as many regions as slots, without a gap.
     for region in 0..=u8::MAX {
         let mut longest = None;
         for (index, slot) in slots.iter().enumerate().filter(|(_, slot)| slot.region == region) {
-            place(index, start);
+            if let Some(place) = starts.get_mut(index) {
+                *place = [start as u16, (start >> 16) as u16];
+            }
             longest = longest.max(Some(slot.words(size.source, size.beam, size.lanes)));
         }
         match longest {
@@ -105,7 +109,7 @@ impl<'m, 'b> Frame<'m, 'b> {
     pub fn run(&mut self, program: &'m [u8]) -> Option<()> {
         let mut rest = program;
         while !rest.is_empty() {
-            let (pass, body) = take::<Pass>(rest)?;
+            let (pass, body) = take_pass(rest)?;
             rest = match pass.over {
                 Over::Once => self.pass(body, pass.ops)?,
                 Over::Forward | Over::Backward => self.positions(pass, body)?,
@@ -118,7 +122,7 @@ impl<'m, 'b> Frame<'m, 'b> {
     fn pass(&mut self, body: &'m [u8], ops: u8) -> Option<&'m [u8]> {
         let mut rest = body;
         for _ in 0..ops {
-            let (op, after) = take::<Op>(rest)?;
+            let (op, after) = take_op(rest)?;
             ops::run(self, &op)?;
             rest = after;
         }
@@ -127,9 +131,8 @@ impl<'m, 'b> Frame<'m, 'b> {
 
     /// Runs a pass at every source position, two at a time where its only operation keeps nothing from one to the next.
     fn positions(&mut self, pass: Pass, body: &'m [u8]) -> Option<&'m [u8]> {
-        let pairs = LANES.min(self.layout.lanes()) == 2
-            && pass.ops == 1
-            && ops::independent(self, &take::<Op>(body)?.0);
+        let pairs =
+            LANES.min(self.layout.lanes()) == 2 && pass.ops == 1 && ops::independent(self, &take_op(body)?.0);
         let mut rest = body;
         let mut done = 0;
         while done < self.source_len {
@@ -175,6 +178,7 @@ impl<'m, 'b> Frame<'m, 'b> {
     }
 
     /// The arena from a slot's start on, and the slot.
+    #[cfg_attr(armv6m, inline(never))]
     fn slot(&self, slot: u8) -> Option<(&'b [Cell<i16>], Slot)> {
         let start = word(self.starts.get(slot as usize)?);
         Some((self.arena.get(start..)?, self.slots.get(slot)?))
@@ -191,26 +195,27 @@ impl<'m, 'b> Frame<'m, 'b> {
     }
 
     /// The present row of an int8 view.
+    #[cfg_attr(armv6m, inline(never))]
     pub fn bytes(&self, view: View, lane: usize) -> Option<&'b [Cell<i8>]> {
         let (words, slot) = self.slot(view.slot)?;
         as_bytes(words).get(self.offset(&slot, view, lane)..)?.get(..view.width as usize)
     }
 
     /// The present row of a 16-bit view.
+    #[cfg_attr(armv6m, inline(never))]
     pub fn words(&self, view: View, lane: usize) -> Option<&'b [Cell<i16>]> {
         let (words, slot) = self.slot(view.slot)?;
         words.get(self.offset(&slot, view, lane)..)?.get(..view.width as usize)
     }
 
-    /// Present rows of an int8 view in all lanes; empty where there is none.
-    pub fn bytes_or_none(&self, view: Option<View>, lane: usize) -> Option<&'b [Cell<i8>]> {
-        match view {
-            Some(view) => self.bytes(view, lane),
-            None => Some(&[]),
-        }
+    /// The present row of a 16-bit slot.
+    #[cfg_attr(armv6m, inline(never))]
+    pub fn row(&self, slot: u8, lane: usize) -> Option<&'b [Cell<i16>]> {
+        self.words(self.whole(slot)?, lane)
     }
 
     /// The whole present row of a slot.
+    #[cfg_attr(armv6m, inline(never))]
     pub fn whole(&self, slot: u8) -> Option<View> {
         Some(View { slot, start: 0, width: self.slots.get(slot)?.width })
     }
@@ -260,6 +265,7 @@ impl<'m, 'b> Frame<'m, 'b> {
         Some(gathered)
     }
 
+    #[cfg_attr(armv6m, inline(never))]
     fn gather_view(&mut self, gathered: &Gathered, lane: usize, at: usize, view: View) -> Option<()> {
         let offset = self.layout.column_offset();
         match self.slots.get(view.slot)?.kind {
@@ -280,6 +286,7 @@ impl<'m, 'b> Frame<'m, 'b> {
     }
 
     /// Computes rows for every lane from gathered columns.
+    #[cfg_attr(armv6m, inline(never))]
     pub fn project(
         &self,
         rows: &Rows<'_>,
@@ -315,6 +322,7 @@ impl<'m, 'b> Frame<'m, 'b> {
     }
 
     /// A lane's token's row of a token table with `rows` entries a token, and the entries' shift.
+    #[cfg_attr(armv6m, inline(never))]
     pub fn table_row(&self, table: &Option<Table>, rows: usize, lane: usize) -> Option<(&'m [[u8; 2]], u8)> {
         let Some(table) = table else { return Some((&[], 0)) };
         let token = *self.lanes.tokens.get(lane)? as usize;

@@ -70,6 +70,21 @@ impl<'a> Model<'a> {
         self.plan(limits).words() * 2
     }
 
+    /// What that RAM is for, for tools that show it: each part's name and bytes, in the order in which they lie in the
+    /// buffer. They add up to [`ram`](Self::ram).
+    pub fn ram_parts(&self, limits: &Limits) -> [(&'static str, usize); 6] {
+        let plan = limits.check().map(|limits| self.plan(limits));
+        let bytes = |part: fn(&Plan) -> usize| plan.as_ref().map_or(0, |plan| 2 * part(plan));
+        [
+            ("starts of slots", bytes(|p| p.starts)),
+            ("columns", bytes(|p| p.columns)),
+            ("slots", bytes(|p| p.arena)),
+            ("attention weights", bytes(|p| p.attention)),
+            ("source", bytes(|p| p.source)),
+            ("history", bytes(|p| p.history)),
+        ]
+    }
+
     pub(crate) fn plan(&self, limits: Limits) -> Plan {
         let size = self.size(limits);
         let Size { source, beam, lanes } = size;
@@ -79,7 +94,7 @@ impl<'a> Model<'a> {
         Plan {
             starts: slots.0.len() / 2,
             columns: widest.encode.max(lanes * widest.step),
-            arena: arrange(slots, size, |_, _| {}),
+            arena: arrange(slots, size, &mut []),
             attention: if attends { source } else { 0 },
             source,
             history: limits.target as usize * if beam == 1 { 1 } else { 2 * beam },

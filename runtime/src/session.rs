@@ -103,8 +103,8 @@ impl Decoder for Stepper<'_, '_> {
     }
 
     fn marks(&self) -> (u16, u16) {
-        let target = self.model.blob.description.target;
-        (target.sos, target.eos)
+        let target = self.model.target();
+        (target.sos(), target.eos())
     }
 }
 
@@ -130,11 +130,7 @@ impl<'m, 'b> Session<'m, 'b> {
         let (source, history) = cut(words, plan.source)?;
         let slots = model.blob.description.slots;
         let starts = starts.as_chunks_mut::<2>().0;
-        arrange(slots, model.size(limits), |slot, start| {
-            if let Some(place) = starts.get_mut(slot) {
-                *place = [start as u16, (start >> 16) as u16];
-            }
-        });
+        arrange(slots, model.size(limits), starts);
         let frame = Frame {
             data: model.blob.data,
             layout: model.blob.layout,
@@ -187,7 +183,7 @@ impl<'m, 'b> Session<'m, 'b> {
     pub fn read_ids(&mut self, ids: &[u16]) -> Result<(), RunError> {
         let frame = &mut self.stepper.frame;
         frame.source_len = 0;
-        let size = self.stepper.model.blob.description.source.size;
+        let size = self.stepper.model.source().size();
         if ids.is_empty() {
             return Err(RunError::SourceEmpty);
         }
@@ -206,7 +202,9 @@ impl<'m, 'b> Session<'m, 'b> {
 
     /// Runs the encoder over the source.
     fn encode(&mut self, options: &Options) -> Result<(), RunError> {
-        if !(0.0..=10.0).contains(&options.length_penalty) {
+        // Bits of floats from 0 on are in their order: no comparison of floats is needed, whose code a small core spares.
+        let penalty = options.length_penalty.to_bits();
+        if penalty > const { 10f32.to_bits() } && penalty != const { (-0f32).to_bits() } {
             return Err(RunError::LengthPenalty);
         }
         let Stepper { model, frame } = &mut self.stepper;
@@ -299,13 +297,14 @@ impl<'m, 'b> Session<'m, 'b> {
         tokens: &[u16],
         mut on_step: impl FnMut(usize, &Stepper<'m, 'b>),
     ) -> Result<(), RunError> {
-        let target = self.stepper.model.blob.description.target;
-        if let Some(&found) = tokens.iter().find(|&&id| id >= target.size) {
-            return Err(RunError::Token { found, size: target.size });
+        let target = self.stepper.model.target();
+        let size = target.size();
+        if let Some(&found) = tokens.iter().find(|&&id| id >= size) {
+            return Err(RunError::Token { found, size });
         }
         self.encode(&Options::default())?;
-        let mut last = target.sos;
-        for (step, next) in tokens.iter().copied().chain([target.eos]).enumerate() {
+        let mut last = target.sos();
+        for (step, next) in tokens.iter().copied().chain([target.eos()]).enumerate() {
             self.stepper.step(&[(0, last)])?;
             on_step(step, &self.stepper);
             last = next;

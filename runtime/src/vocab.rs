@@ -14,9 +14,14 @@ pub struct Vocab<'a> {
     sorted: &'a [[u8; 2]],
 }
 
+const EMPTY: Vocabulary =
+    Vocabulary { size: 0, sos: 0, eos: 0, unk: 0, starts: 0, text: 0, sorted: 0, tokens: Tokens::Chars };
+
 impl<'a> Vocab<'a> {
     /// The tensors were checked when the blob was loaded; an empty vocabulary stands for what cannot happen.
-    pub(crate) fn new(vocabulary: Vocabulary, data: &'a [u8]) -> Self {
+    #[inline(never)]
+    pub(crate) fn new(bytes: &[u8], data: &'a [u8]) -> Self {
+        let vocabulary = Vocabulary::from_bytes(bytes).unwrap_or(EMPTY);
         let size = vocabulary.size as usize;
         let bytes = |offset, len| tensor(data, offset, len).unwrap_or(&[]);
         let starts = bytes(vocabulary.starts, (size + 1) * 4).as_chunks::<4>().0;

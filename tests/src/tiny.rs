@@ -51,9 +51,9 @@ pub fn planned(config: &ModelConfig, plan: Plan, seed: u64) -> Result<Vec<u8>> {
         .collect();
     let options = Options {
         plan,
-        beam: 4,
         max_ram: None,
         max_flash: None,
+        board: None,
         calibration_pairs: 4,
         evaluation_sources: 0,
         threads: 1,

@@ -32,10 +32,10 @@ fn a_generated_task_is_learned_compiled_and_decoded() {
         target_vocab: &checkpoint.target_vocab,
     };
     let options = kinglet_compiler::Options {
-        plan: Plan::new("numbers", 64, 16),
-        beam: 4,
+        plan: Plan { beam: 4, ..Plan::new("numbers", 64, 16) },
         max_ram: None,
         max_flash: None,
+        board: None,
         calibration_pairs: 64,
         evaluation_sources: 0,
         threads: 2,

@@ -1,11 +1,13 @@
 //! One number of RAM, and clear answers to what does not fit.
 
+use kinglet::blob::schema::{Slot, Slots};
 use kinglet::kernels::Layout;
 use kinglet::{Arena, Limits, Model, Options, RunError, Session};
 use kinglet_compiler::kinds::{Kind, Kinds};
 use kinglet_compiler::lower::{Fold, Plan};
+use kinglet_compiler::pack::{Section, pack};
 use kinglet_tests::tiny;
-use kinglet_train::config::{AttentionKind, Cell};
+use kinglet_train::config::{AttentionKind, Bridge, Cell};
 use proptest::prelude::*;
 
 proptest! {
@@ -48,6 +50,78 @@ proptest! {
         let again = session.greedy(&Options::default()).unwrap();
         prop_assert_eq!(&(again.tokens.to_vec(), again.score.to_bits()), &bits);
         prop_assert!(ram[needed..].iter().all(|&b| b == 0));
+    }
+}
+
+/// Everything that the search can tell: greedy, every hypothesis of every beam, logits and alignments of given targets.
+fn answers(model: &Model<'_>, limits: Limits, texts: &[&[u8]]) -> Vec<(Vec<u16>, u32)> {
+    let mut ram = Arena::<100_000>::new();
+    ram.fill(0xA5);
+    let mut session = Session::new(model, &mut ram, limits).unwrap();
+    let mut answers = Vec::new();
+    for text in texts {
+        session.read_text(text).unwrap();
+        let best = session.greedy(&Options::default()).unwrap();
+        let tokens = best.tokens.to_vec();
+        answers.push((tokens.clone(), best.score.to_bits()));
+        for beam_size in 1..=limits.beam {
+            let found = session.beam(&Options { beam_size, ..Options::default() }).unwrap();
+            answers.extend(found.iter().map(|h| (h.tokens.to_vec(), h.score.to_bits())));
+        }
+        session
+            .force(&tokens, |_, logits| answers.push((logits.iter().map(|l| l.get() as u16).collect(), 0)))
+            .unwrap();
+        session
+            .align(&tokens, |_, weights| answers.push((weights.iter().map(|w| w.get()).collect(), 0)))
+            .unwrap();
+    }
+    answers
+}
+
+/// The same model with a region for each slot.
+fn apart(model: &Model<'_>) -> Vec<u8> {
+    let mut description = model.description().clone();
+    let slots: Vec<u8> = (0..)
+        .zip(description.slots.iter())
+        .flat_map(|(region, slot)| Slot { region, ..slot }.to_bytes())
+        .collect();
+    description.slots = Slots(&slots);
+    let mut section = Section::default();
+    section.push("all", model.data());
+    pack(&description, model.layout(), &section).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    /// Slots that share RAM change no bit of any answer, and never take more than slots that do not.
+    #[test]
+    fn sharing_changes_nothing(
+        lstm: bool, bidirectional: bool, layers in 1usize..4, attends: bool, copies: bool, fold: bool,
+        planned in 2u16..30, planned_beam in 1u8..=8,
+        source in 6u16..30, target in 1u16..12, beam in 1u8..=8, seed in 0u64..1000,
+        layout in prop::sample::select(vec![Layout::Tiles, Layout::Pairs, Layout::Blocks]),
+    ) {
+        let cell = if lstm { Cell::Lstm } else { Cell::Gru };
+        let attention = if attends { AttentionKind::Additive } else { AttentionKind::None };
+        let mut config = tiny::config(cell, bidirectional && !copies, layers, attention);
+        if copies {
+            config.bridge = Bridge::Copy;
+            config.encoder.hidden = config.decoder.hidden;
+        }
+        let fold = if fold { Fold::Always } else { Fold::Never };
+        let plan = Plan { fold, layout, beam: planned_beam, ..Plan::new("tiny", planned, 8) };
+        let blob = tiny::planned(&config, plan, seed).unwrap();
+        let model = Model::from_bytes(&blob).unwrap();
+        let blob = apart(&model);
+        let apart = Model::from_bytes(&blob).unwrap();
+        let limits = Limits { source, target, beam };
+        let planned = model.limits(planned_beam);
+        prop_assert!(model.ram(&limits) <= apart.ram(&limits));
+        // The encoder's own states end where the logits begin; with the decoder's in their place there may be nothing to share.
+        prop_assert!(copies || model.ram(&planned) < apart.ram(&planned));
+        let texts: [&[u8]; 4] = [b"abcde", b"b", b"e dca", b"cab"];
+        prop_assert_eq!(answers(&model, limits, &texts), answers(&apart, limits, &texts));
     }
 }
 

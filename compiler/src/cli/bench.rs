@@ -32,8 +32,8 @@ const WORDS: [&str; 16] = [
     "songbird",
 ];
 
-/// Rounds of which the median is reported.
-const ROUNDS: usize = 15;
+/// Passes over the words at least, of which the median is reported.
+const FEWEST_PASSES: usize = 5;
 
 /// Measure how fast a blob decodes on this machine: one thread, one source at a time
 #[derive(Debug, clap::Args)]
@@ -59,9 +59,9 @@ pub struct Args {
 struct Speed {
     beam_size: u8,
     words_per_second: f64,
-    /// Median of the rounds.
+    /// Median of the passes.
     microseconds: f64,
-    /// The fastest round: nearest to an idle machine.
+    /// The fastest pass: nearest to an idle machine.
     microseconds_fastest: f64,
 }
 
@@ -124,7 +124,7 @@ fn name(isa: Isa) -> &'static str {
     }
 }
 
-/// Decodes all words again and again: a warm-up, then rounds of equal work.
+/// Decodes all words again and again: a warm-up, then passes of equal work.
 fn measure(model: &Model<'_>, words: &[&str], args: &Args, beam_size: u8) -> anyhow::Result<Speed> {
     let planned = model.limits(beam_size);
     let longest = words.iter().map(|word| model.source().cut(word).count() + 1).max().unwrap_or(1);
@@ -147,29 +147,25 @@ fn measure(model: &Model<'_>, words: &[&str], args: &Args, beam_size: u8) -> any
         }
         Ok(())
     };
-    // The warm-up also tells how often a round repeats the words.
     let (warm_up, started) = (Duration::from_secs_f64(args.seconds / 5.0), Instant::now());
-    let mut passes = 0;
-    while passes == 0 || started.elapsed() < warm_up {
+    let mut warm = false;
+    while !warm || started.elapsed() < warm_up {
         decode_all()?;
-        passes += 1;
+        warm = true;
     }
-    let pass = started.elapsed().as_secs_f64() / f64::from(passes);
-    let repeats = ((args.seconds / ROUNDS as f64 / pass) as usize).max(1);
-    let mut rounds = [0.0; ROUNDS];
-    for round in &mut rounds {
+    let (all, started) = (Duration::from_secs_f64(args.seconds), Instant::now());
+    let mut passes = Vec::new();
+    while passes.len() < FEWEST_PASSES || started.elapsed() < all {
         let started = Instant::now();
-        for _ in 0..repeats {
-            decode_all()?;
-        }
-        *round = started.elapsed().as_secs_f64() / (repeats * words.len()) as f64;
+        decode_all()?;
+        passes.push(started.elapsed().as_secs_f64() / words.len() as f64);
     }
-    rounds.sort_by(f64::total_cmp);
-    let median = rounds[ROUNDS / 2];
+    passes.sort_by(f64::total_cmp);
+    let median = passes[passes.len() / 2];
     Ok(Speed {
         beam_size,
         words_per_second: 1.0 / median,
         microseconds: median * 1e6,
-        microseconds_fastest: rounds[0] * 1e6,
+        microseconds_fastest: passes[0] * 1e6,
     })
 }

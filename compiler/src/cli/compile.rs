@@ -6,9 +6,11 @@ use kinglet::kernels::Layout;
 use kinglet_train::checkpoint::{Checkpoint, write_atomically};
 use kinglet_train::data::corpus;
 
+use crate::boards::{Board, board};
 use crate::compile::{Compiled, Options, compile};
 use crate::kinds::{Kind, Kinds};
 use crate::lower::{Fold, Plan, Source};
+use crate::report::html;
 
 /// Longest source or target that can be planned for, marks not counted.
 const MAX_PLANNED: i64 = 4095;
@@ -61,7 +63,10 @@ pub struct Args {
     /// Other integers for one product, such as decoder.fc_out=int8; may be repeated
     #[arg(long, value_name = "NAME=KIND", value_parser = named_kind)]
     weights_of: Vec<(String, Kind)>,
-    /// The core that weights are arranged for
+    /// The board that it has to fit beside a firmware; it also chooses how weights are arranged
+    #[arg(long, value_name = "NAME", value_parser = board, conflicts_with = "target")]
+    board: Option<Board>,
+    /// The core that weights are arranged for, without a board
     #[arg(long, value_enum, default_value = "generic")]
     target: Target,
     /// Where a token's product with its embedding becomes a table
@@ -91,6 +96,9 @@ pub struct Args {
     /// Threads [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Also write the report as a page of HTML
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Print the report as one JSON object
     #[arg(long)]
     json: bool,
@@ -108,10 +116,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let plan = &mut options.plan;
     plan.max_source = args.max_source.map_or(plan.max_source, |n| n + 1);
     plan.max_target = args.max_target.unwrap_or(plan.max_target);
+    plan.beam = args.beam_size;
     plan.fold = args.fold;
     plan.kinds = Kinds { default: args.weights, by_name: args.weights_of.iter().cloned().collect() };
-    plan.layout = args.target.into();
-    options.beam = args.beam_size;
+    plan.layout = args.board.map_or(args.target.into(), |board| board.core.layout());
+    options.board = args.board;
     options.max_ram = args.max_ram;
     options.max_flash = args.max_flash;
     options.calibration_pairs = args.calibration_pairs.max(1);
@@ -120,6 +129,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
     let compiled = compile(source(&checkpoint), &dev, &options)?;
     write_atomically(&args.output, &compiled.blob)?;
+    if let Some(path) = &args.report {
+        write_atomically(path, html::page(&compiled.report).as_bytes())?;
+    }
     tell(&compiled, &args.output, args.json);
     Ok(())
 }
@@ -139,9 +151,9 @@ pub fn options(checkpoint: &Checkpoint, name: &str) -> Options {
     let data = &checkpoint.config.data;
     Options {
         plan: Plan::new(name, planned(data.max_source_len) + 1, planned(data.max_target_len)),
-        beam: 1,
         max_ram: None,
         max_flash: None,
+        board: None,
         calibration_pairs: 512,
         evaluation_sources: 1000,
         threads: super::cores(),

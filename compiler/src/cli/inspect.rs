@@ -9,15 +9,22 @@ use kinglet::Model;
 use kinglet::blob::{VERSION, schema::Tokens};
 use serde::Serialize;
 
-use crate::describe::{self, Layer, Ram, SlotInfo};
+use crate::boards::{Board, Fit, board, fit};
+use crate::describe::{self, Layer, Ram, SlotInfo, Stretch};
 use crate::desktop;
-use crate::report::{ram_table, table};
+use crate::report::{map_table, ram_table, table};
 
 /// Show what is inside a blob: layers, shapes, bytes, RAM by source length and beam
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The blob
     blob: PathBuf,
+    /// The board to tell what fits for
+    #[arg(long, value_name = "NAME", value_parser = board)]
+    board: Option<Board>,
+    /// Beam of the map of RAM
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    beam_size: u8,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -30,7 +37,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let bytes = desktop::read(&args.blob)?;
     let model = desktop::load(&bytes, &args.blob)?;
-    let contents = Contents::new(&model, bytes.len());
+    let contents = Contents::new(&model, bytes.len(), args);
     let text = if args.json { serde_json::to_string(&contents)? + "\n" } else { contents.to_string() };
     std::io::stdout().write_all(text.as_bytes()).context("cannot write standard output")
 }
@@ -55,10 +62,13 @@ struct Contents {
     layers: Vec<Layer>,
     slots: Vec<SlotInfo>,
     ram: Vec<Ram>,
+    planned_ram: Ram,
+    map: Vec<Stretch>,
+    fit: Option<Fit>,
 }
 
 impl Contents {
-    fn new(model: &Model<'_>, bytes: usize) -> Self {
+    fn new(model: &Model<'_>, bytes: usize, args: &Args) -> Self {
         let vocabulary = |vocab: kinglet::Vocab<'_>| Vocabulary {
             size: vocab.size(),
             tokens: match vocab.tokens() {
@@ -66,7 +76,7 @@ impl Contents {
                 Tokens::Words => "words",
             },
         };
-        let planned = model.limits(1);
+        let planned = model.limits(args.beam_size);
         Self {
             name: model.name().to_owned(),
             format: VERSION,
@@ -80,6 +90,9 @@ impl Contents {
             layers: describe::layers(model),
             slots: describe::slots(model),
             ram: describe::ram(model),
+            planned_ram: describe::planned(model, args.beam_size),
+            map: describe::map(model, &planned),
+            fit: args.board.map(|board| fit(board, model, bytes, planned)),
         }
     }
 }
@@ -125,6 +138,12 @@ impl Display for Contents {
         );
         table(f, &rows)?;
         writeln!(f)?;
-        ram_table(f, &self.ram)
+        ram_table(f, &self.ram)?;
+        writeln!(f)?;
+        map_table(f, &self.planned_ram, &self.map)?;
+        if let Some(fit) = &self.fit {
+            write!(f, "\n{fit}")?;
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Recurrent cells: PyTorch's parameters to the streams of `docs/format.md`.
 
-use kinglet::blob::schema::{Gru, Lstm, Op, View};
+use kinglet::blob::schema::{GRU_GROUP, Gru, Lstm, Op, View};
 use kinglet_train::config::Cell;
 use kinglet_train::model::Tensor;
 
@@ -92,18 +92,18 @@ impl<'a> Builder<'a> {
         let x: Vec<Columns<'_>> = inputs.iter().map(|i| i.columns).collect();
         let h = [Columns::whole(w_hh)];
         let mut streams: Vec<Vec<Row<'_, '_>>> = Vec::new();
-        for start in (0..units).step_by(tiles::ROWS) {
-            let group = start..units.min(start + tiles::ROWS);
-            let mut stream = |parts, gate: usize, bias: &[f64], unit| {
-                let row = |i| Row { parts, index: gate * units + i, bias: bias[i], unit };
-                streams.push(group.clone().map(row).collect());
+        for start in (0..units).step_by(GRU_GROUP) {
+            let group: Vec<usize> = (start..units.min(start + GRU_GROUP)).collect();
+            let mut rows = |parts, gate: usize, bias: &[f64], unit| {
+                let row = |&i: &usize| Row { parts, index: gate * units + i, bias: bias[i], unit };
+                streams.extend(group.chunks(tiles::ROWS).map(|stream| stream.iter().map(row).collect()));
             };
-            stream([&x, &h], 0, &bias, GATE);
-            stream([&x, &h], 1, &bias[units..], GATE);
+            rows([&x, &h], 0, &bias, GATE);
+            rows([&x, &h], 1, &bias[units..], GATE);
             if !x.is_empty() {
-                stream([&x, &[]], 2, &bias[2 * units..], GATE);
+                rows([&x, &[]], 2, &bias[2 * units..], GATE);
             }
-            stream([&[], &h], 2, recurrent_bias, candidate);
+            rows([&[], &h], 2, recurrent_bias, candidate);
         }
         let matrix = self.product(spec.name, self.kinds.get(spec.name), Width::I16, &streams);
         Ok(Op::Gru(Gru {

@@ -23,6 +23,7 @@ use crate::calibrate::Ranges;
 use crate::error::{Error, Result};
 use crate::kinds::Kinds;
 use crate::pack::{self, Program, Section};
+use crate::plan::{Size, share};
 use product::Errors;
 
 /// Whether a token's product with its embedding is computed by the compiler.
@@ -57,6 +58,8 @@ pub struct Plan {
     pub max_source: u16,
     /// Longest target, end mark excluded.
     pub max_target: u16,
+    /// Widest beam.
+    pub beam: u8,
     /// Where embeddings become tables.
     pub fold: Fold,
     /// What weights become.
@@ -66,10 +69,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A plan for int8 weights in the layout that every core but those with DSP reads fast.
+    /// A plan for greedy search and int8 weights in the layout that every core but those with DSP reads fast.
     pub fn new(name: impl Into<String>, max_source: u16, max_target: u16) -> Self {
         let (kinds, layout) = (Kinds::default(), Layout::Tiles);
-        Self { name: name.into(), max_source, max_target, fold: Fold::Auto, kinds, layout }
+        Self { name: name.into(), max_source, max_target, beam: 1, fold: Fold::Auto, kinds, layout }
     }
 }
 
@@ -113,11 +116,14 @@ pub fn lower<'a>(source: Source<'a>, ranges: &'a Ranges, plan: &'a Plan) -> Resu
         builder.decoder(config, source.target_vocab.len(), &states, attention.as_ref(), &mut step)?;
     let source_vocabulary = builder.vocabulary("source", source.source_vocab)?;
     let target_vocabulary = builder.vocabulary("target", source.target_vocab)?;
+    let beam = usize::from(plan.beam);
+    let size = Size { source: plan.max_source.into(), beam, lanes: plan.layout.lanes().min(beam) };
+    share(&mut builder.slots, encode.bytes(), step.bytes(), logits, size);
     let slots: Vec<u8> = builder.slots.iter().flat_map(Slot::to_bytes).collect();
     let description = Description {
         name: plan.name.as_bytes(),
-        source: source_vocabulary,
-        target: target_vocabulary,
+        source: &source_vocabulary,
+        target: &target_vocabulary,
         max_source: plan.max_source,
         max_target: plan.max_target,
         slots: Slots(&slots),

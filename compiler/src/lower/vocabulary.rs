@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 impl Builder<'_> {
     /// Writes the three tensors of a vocabulary.
-    pub fn vocabulary(&mut self, side: &str, vocab: &Vocab) -> Result<Vocabulary> {
+    pub fn vocabulary(&mut self, side: &str, vocab: &Vocab) -> Result<[u8; 21]> {
         let tokens = vocab.tokens();
         let size = u16::try_from(tokens.len()).map_err(|_| {
             let found = tokens.len();
@@ -32,7 +32,7 @@ impl Builder<'_> {
         sorted.resize(usize::from(size), last);
         let sorted: Vec<u8> = sorted.into_iter().flat_map(u16::to_le_bytes).collect();
         let name = |part: &str| format!("vocabulary.{side}.{part}");
-        Ok(Vocabulary {
+        let vocabulary = Vocabulary {
             size,
             sos: SOS as u16,
             eos: EOS as u16,
@@ -44,6 +44,7 @@ impl Builder<'_> {
             starts: self.section.push(name("starts"), &starts),
             text: self.section.push(name("text"), &text),
             sorted: self.section.push(name("sorted"), &sorted),
-        })
+        };
+        Ok(vocabulary.to_bytes())
     }
 }

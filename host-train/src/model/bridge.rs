@@ -47,8 +47,8 @@ impl Bridge {
 
     /// Adds its product, if it has one, to a grid.
     pub(super) fn quantize(&self, builder: &mut Builder<'_>) {
-        if let Self::Linear { fc, .. } = self {
-            fc.quantize(builder, "encoder.fc", (GATE, Width::I16), None);
+        if let Self::Linear { fc, hidden, .. } = self {
+            fc.quantize_parts(builder, "encoder.fc", (GATE, Width::I16), *hidden, None);
         }
     }
 

@@ -42,16 +42,16 @@ pub fn step_on_grid(
     let rows = gates.chunks_exact_mut(3 * hidden).zip(recurrent.chunks_exact_mut(3 * hidden));
     for ((gates, q), h) in rows.zip(h.chunks_exact_mut(hidden)) {
         let token = tokens.next();
-        let entry = |row: usize| token.map_or(0, |entries| entries[row] as i32);
         // The sum of both products is exact in f32: its magnitude is below 2^24.
         let sum = |row: usize, accumulator: f32| {
-            saturate_i16(i32::from(records.result(row, accumulator as i32)) + entry(row))
+            let entry = token.map_or(0, |entries| entries[row] as i32);
+            i32::from(records.result(row, accumulator as i32)) + entry
         };
         for j in 0..hidden {
-            let r = functions.sigmoid(sum(j, gates[j] + q[j]));
-            let z = functions.sigmoid(sum(hidden + j, gates[hidden + j] + q[hidden + j]));
+            let r = functions.sigmoid(saturate_i16(sum(j, gates[j] + q[j])));
+            let z = functions.sigmoid(saturate_i16(sum(hidden + j, gates[hidden + j] + q[hidden + j])));
             let u = i32::from(records.result(3 * hidden + j, q[2 * hidden + j] as i32));
-            let input = i32::from(sum(2 * hidden + j, gates[2 * hidden + j]));
+            let input = sum(2 * hidden + j, gates[2 * hidden + j]);
             let n = functions.tanh(saturate_i16(input + shift_round(r * u, 3 + bits)));
             let old = (h[j] * Q15) as i32;
             let new = saturate_i16(n + shift_round(z * (old - n), 15));

@@ -44,7 +44,19 @@ impl Linear {
         results: (f64, Width),
         token: Option<TokenSource>,
     ) {
-        builder.linear(name, (self.weight, self.bias), (self.outputs, self.inputs), results, token);
+        self.quantize_parts(builder, name, results, self.outputs, token);
+    }
+
+    /// [`Linear::quantize`] of a map that is a matrix of its own, on the chip, for each `part` of its outputs.
+    pub fn quantize_parts(
+        &self,
+        builder: &mut Builder<'_>,
+        name: &str,
+        results: (f64, Width),
+        part: usize,
+        token: Option<TokenSource>,
+    ) {
+        builder.linear(name, (self.weight, self.bias), (self.outputs, self.inputs), results, part, token);
     }
 
     /// `y` [rows, outputs] from `x` [rows, inputs].

@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn kinds_come_from_the_configuration() {
-        let int4: Kind = "int4g32".parse().unwrap();
+        let int4: Kind = "int4:32".parse().unwrap();
         let mut config = QatConfig { weights: int4, ..QatConfig::default() };
         config.products.insert("encoder.fc".into(), Kind::INT8);
         let scheme = choose(&config).unwrap();
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn tables_take_no_more_bytes_than_what_they_replace() {
-        let int4 = "int4g32".parse().unwrap();
+        let int4 = "int4:32".parse().unwrap();
         let choose = |how, vocabulary, rows: &[(usize, Kind)]| choose_tables(how, vocabulary, 64, rows);
         // Two consumers of 300 rows, 64 wide: tables of 2 V R bytes against (V + R) 64.
         let both = [(300, Kind::INT8), (300, Kind::INT8)];

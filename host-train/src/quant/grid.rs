@@ -248,7 +248,8 @@ impl<'a> Builder<'a> {
         f64::from(self.scheme.key_scale) * power_of_two(-KEY_SCALE_BITS)
     }
 
-    /// Adds the product of a linear map `weight` [outputs, inputs], whose results count units and have a width.
+    /// Adds the product of a linear map `weight` [outputs, inputs], whose results count units and have a width. On the
+    /// chip it is a matrix for each `part` of its rows.
     ///
     /// # Panics
     /// When the scheme lacks the product `name`; loading a scheme checks that.
@@ -258,6 +259,7 @@ impl<'a> Builder<'a> {
         (weight, bias): (ParamId, Option<ParamId>),
         (outputs, inputs): (usize, usize),
         (unit, width): (f64, Width),
+        part: usize,
         token: Option<TokenSource>,
     ) {
         let mut bias: Vec<f64> = bias.map_or(vec![0.0; outputs], |id| reals(self.params.at(id)));
@@ -268,7 +270,10 @@ impl<'a> Builder<'a> {
         let kind = self.scheme.products[name];
         let pieces = pieces(weight, inputs, token.as_ref());
         let rows: Vec<Row> = (0..outputs).map(|i| self.row(&[&pieces], i, bias[i], kind)).collect();
-        let records = Records::new(rows.iter().map(|row| (row, unit)), width);
+        let mut records = Records::default();
+        for rows in rows.chunks(part.max(1)) {
+            records.extend(Records::new(rows.iter().map(|row| (row, unit)), width));
+        }
         self.grid.products.insert(weight, Product { records, unit: unit as f32, bits: 0, token });
     }
 

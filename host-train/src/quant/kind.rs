@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Integers of some bits with a scale for each row, or for each group of a row's columns.
 ///
-/// Written `int8`, `int4`, `int4g32` (in groups of 32 columns). The compiler packs `int8`, `int4` and `int4` in groups;
+/// Written `int8`, `int4`, `int4:32` (in groups of 32 columns). The compiler packs `int8`, `int4` and `int4` in groups;
 /// 2 to 7 bits a row are for experiments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -61,7 +61,7 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "int{}", self.bits)?;
-        if self.group > 0 { write!(f, "g{}", self.group) } else { Ok(()) }
+        if self.group > 0 { write!(f, ":{}", self.group) } else { Ok(()) }
     }
 }
 
@@ -71,11 +71,11 @@ impl FromStr for Kind {
     fn from_str(text: &str) -> Result<Self, String> {
         let parse = || {
             let numbers = text.strip_prefix("int")?;
-            let (bits, group) = numbers.split_once('g').unwrap_or((numbers, "0"));
+            let (bits, group) = numbers.split_once(':').unwrap_or((numbers, "0"));
             Some((bits.parse().ok()?, group.parse().ok()?))
         };
         let (bits, group) = parse()
-            .ok_or_else(|| format!("expected weights such as int8, int4 or int4g32, found {text:?}"))?;
+            .ok_or_else(|| format!("expected weights such as int8, int4 or int4:32, found {text:?}"))?;
         Self::new(bits, group)
     }
 }
@@ -100,10 +100,10 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for name in ["int8", "int4", "int4g32", "int2", "int4g256"] {
+        for name in ["int8", "int4", "int4:32", "int2", "int4:256"] {
             assert_eq!(name.parse::<Kind>().unwrap().to_string(), name);
         }
-        for wrong in ["int9", "int1", "4", "int4g20", "int8g32", "int4g512", "int4g", "float"] {
+        for wrong in ["int9", "int1", "4", "int4:20", "int8:32", "int4:512", "int4:", "float"] {
             assert!(wrong.parse::<Kind>().is_err(), "{wrong}");
         }
     }
@@ -112,6 +112,6 @@ mod tests {
     fn sizes() {
         let kind = |name: &str| name.parse::<Kind>().unwrap();
         assert_eq!((kind("int8").limit(), kind("int4").limit(), kind("int2").limit()), (127, 7, 1));
-        assert_eq!([kind("int8").bytes(40), kind("int4").bytes(40), kind("int4g32").bytes(40)], [40, 20, 22]);
+        assert_eq!([kind("int8").bytes(40), kind("int4").bytes(40), kind("int4:32").bytes(40)], [40, 20, 22]);
     }
 }

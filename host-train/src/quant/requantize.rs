@@ -31,23 +31,23 @@ impl Width {
 /// `saturate(round(clamp((accumulator + bias) >> pre) * mantissa / 2^post))`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Records {
-    /// The last shift, the same for all rows, 1 to 15; to 23 for int8 results.
-    pub post: u8,
     /// Start of the accumulator, with the rounding of the first shift.
     pub bias: Vec<i32>,
     /// At most [`MAX_MANTISSA`]; 0 where the result is always 0.
     pub mantissa: Vec<u16>,
     /// First shift, at most 31.
     pub pre: Vec<u8>,
+    /// Last shift, 1 to 15; to 23 for int8 results.
+    pub post: Vec<u8>,
 }
 
 impl Records {
-    /// The records of rows whose results count the given units, row by row.
+    /// The records of a matrix whose results count the given units, row by row. All its rows have the same last shift.
     pub fn new<'a>(rows: impl IntoIterator<Item = (&'a Row, f64)>, width: Width) -> Self {
         let factors: Vec<(f64, i32)> =
             rows.into_iter().map(|(row, unit)| (row.scale * ACTIVATION / unit, row.bias)).collect();
         let post = last_shift(factors.iter().fold(0.0_f64, |m, f| m.max(f.0)), width);
-        let mut records = Self { post: post as u8, ..Self::default() };
+        let mut records = Self::default();
         for (factor, bias) in factors {
             let (mantissa, pre) = if factor > 0.0 { multiplier(factor, post, width) } else { (0, 0) };
             // The first shift rounds down; half a step makes it round to the nearest.
@@ -55,6 +55,7 @@ impl Records {
             records.bias.push(bias.saturating_add(rounding));
             records.mantissa.push(mantissa);
             records.pre.push(pre);
+            records.post.push(post as u8);
         }
         records
     }
@@ -63,7 +64,15 @@ impl Records {
     pub fn of_factor(factor: f64) -> Self {
         let post = last_shift(factor, Width::I16);
         let (mantissa, pre) = multiplier(factor, post, Width::I16);
-        Self { post: post as u8, bias: vec![0], mantissa: vec![mantissa], pre: vec![pre] }
+        Self { bias: vec![0], mantissa: vec![mantissa], pre: vec![pre], post: vec![post as u8] }
+    }
+
+    /// Adds the records of another matrix behind these.
+    pub fn extend(&mut self, other: Self) {
+        self.bias.extend(other.bias);
+        self.mantissa.extend(other.mantissa);
+        self.pre.extend(other.pre);
+        self.post.extend(other.post);
     }
 
     /// The saturated result of a row's accumulator.
@@ -71,7 +80,7 @@ impl Records {
     pub fn result(&self, row: usize, accumulator: i32) -> i16 {
         let x = accumulator.wrapping_add(self.bias[row]) >> (self.pre[row] & 31);
         let x = x.clamp(-0x1_0000, 0xFFFF);
-        saturate_i16(shift_round(x.wrapping_mul(i32::from(self.mantissa[row])), u32::from(self.post)))
+        saturate_i16(shift_round(x.wrapping_mul(i32::from(self.mantissa[row])), u32::from(self.post[row])))
     }
 }
 
@@ -123,7 +132,7 @@ mod tests {
             inputs in prop::collection::vec(-127..=127_i32, 24),
             bias in -3.0..3.0_f64,
             unit_bits in 3..14_i32,
-            kind in prop::sample::select(vec!["int8", "int4", "int4g16"]),
+            kind in prop::sample::select(vec!["int8", "int4", "int4:16"]),
         ) {
             let kind: Kind = kind.parse().unwrap();
             let unit = power_of_two(-unit_bits);
@@ -148,7 +157,7 @@ mod tests {
         fn multipliers_of_factors_below_one_have_fifteen_bits(exponent in -31.0..-0.01_f64) {
             let factor = exponent.exp2();
             let records = Records::of_factor(factor);
-            prop_assert_eq!(records.post, 15);
+            prop_assert_eq!(records.post[0], 15);
             prop_assert!((16_320..=MAX_MANTISSA).contains(&records.mantissa[0]), "{records:?}");
             let real = f64::from(records.mantissa[0]) * power_of_two(-15 - i32::from(records.pre[0]));
             prop_assert!((real / factor - 1.0).abs() < 4e-5);

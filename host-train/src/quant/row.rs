@@ -175,7 +175,7 @@ mod tests {
             let parts = [&w[..72], &w[72..]];
             let largest = w.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
             let plain = squared_error(&w, largest / 7.0, 7.0);
-            let (whole, grouped) = (row(&parts, 0.0, kind("int4")), row(&parts, 0.0, kind("int4g32")));
+            let (whole, grouped) = (row(&parts, 0.0, kind("int4")), row(&parts, 0.0, kind("int4:32")));
             let (by_row, by_group) = (error(&whole, &parts, 0), error(&grouped, &parts, 32));
             assert!(by_row <= plain * 1.000_001 && by_group < by_row, "{plain} {by_row} {by_group}");
             assert!(whole.weights.iter().chain(&grouped.weights).all(|q| q.abs() <= 7));
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn rows_without_weights_keep_their_bias() {
-        for kind in [Kind::INT8, kind("int4"), kind("int4g32")] {
+        for kind in [Kind::INT8, kind("int4"), kind("int4:32")] {
             let alone = row(&[&[0.0; 40], &[]], -1.5, kind);
             let real = f64::from(alone.bias) * alone.scale * ACTIVATION;
             assert!((real + 1.5).abs() < 1e-5 && alone.weights == [0; 40], "{alone:?}");

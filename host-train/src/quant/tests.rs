@@ -149,7 +149,7 @@ impl Chip<'_> {
             if cell == Cell::Gru {
                 let (r, z) = (i32::from(sigmoid(gate(j))), i32::from(sigmoid(gate(n + j))));
                 let reset = shift_round(r * sums[3 * n + j], 3 + bits);
-                let c = i32::from(tanh(saturate_i16(i32::from(gate(2 * n + j)) + reset)));
+                let c = i32::from(tanh(saturate_i16(sums[2 * n + j] + entries[2 * n + j] + reset)));
                 state.h[j] = saturate_i16(c + shift_round(z * (i32::from(state.h[j]) - c), 15));
             } else {
                 let (i, f) = (i32::from(sigmoid(gate(j))), i32::from(sigmoid(gate(n + j))));
@@ -168,8 +168,13 @@ impl Chip<'_> {
         let kind = self.scheme.products[name];
         let row = |i| self.quantized(kind, &[vec![(&matrix[..], 0, x)]], i, bias[i]);
         let rows: Vec<_> = (0..bias.len()).map(row).collect();
-        let records = Records::new(rows.iter().map(|(row, _)| (row, unit)), width);
-        rows.iter().enumerate().map(|(i, (_, sum))| records.result(i, *sum)).collect()
+        // The bridge is a matrix for each state.
+        let part = if name == "encoder.fc" { self.model.config.decoder.hidden } else { rows.len() };
+        let results = |rows: &[(super::Row, i32)]| -> Vec<i16> {
+            let records = Records::new(rows.iter().map(|(row, _)| (row, unit)), width);
+            rows.iter().enumerate().map(|(i, (_, sum))| records.result(i, *sum)).collect()
+        };
+        rows.chunks(part).flat_map(results).collect()
     }
 
     /// Logits of every step, in units of 2^-`logit_bits` in log2 units.
@@ -324,7 +329,7 @@ fn networks_on_the_grid_compute_what_the_chip_computes() {
     let batch = batch(5, 21);
     for (i, config) in configs().into_iter().enumerate() {
         let float = model(&config);
-        let weights = ["int8", "int4g16", "int4"][i % 3];
+        let weights = ["int8", "int4:16", "int4"][i % 3];
         for fold in [Fold::Always, Fold::Never] {
             let model = quantized(&float, weights, fold, &batch);
             let scheme = model.scheme.as_ref().unwrap();
@@ -347,7 +352,7 @@ fn networks_on_the_grid_compute_what_the_chip_computes() {
 fn batches_threads_and_search_agree_on_the_grid() {
     let batch = batch(9, 6);
     for config in configs().into_iter().step_by(3) {
-        let model = quantized(&model(&config), "int4g16", Fold::Auto, &batch);
+        let model = quantized(&model(&config), "int4:16", Fold::Auto, &batch);
         let run = |threads| {
             let mut grads = model.params.zeros_like();
             let options = StepOptions { dropout_seed: Some(1), threads, ..StepOptions::default() };

@@ -1,7 +1,10 @@
 //! From bytes to a checked model: `docs/format.md` describes every byte.
 
+mod op;
 pub mod schema;
 mod validate;
+
+pub use op::OP_BYTES;
 
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 
@@ -88,17 +91,26 @@ impl<'a> Blob<'a> {
     }
 }
 
-/// The next pass or operation of a program, and what follows it.
-pub(crate) fn take<'a, T: serde::Deserialize<'a>>(program: &'a [u8]) -> Option<(T, &'a [u8])> {
-    postcard::take_from_bytes(program).ok()
+/// The next pass of a program, and what follows it.
+pub(crate) fn take_pass(program: &[u8]) -> Option<(schema::Pass, &[u8])> {
+    let (bytes, rest) = program.split_first_chunk()?;
+    Some((schema::Pass::from_bytes(bytes)?, rest))
+}
+
+/// The next operation of a pass, and what follows it.
+pub(crate) fn take_op(program: &[u8]) -> Option<(schema::Op, &[u8])> {
+    let (bytes, rest) = program.split_first_chunk()?;
+    Some((schema::Op::from_bytes(bytes)?, rest))
 }
 
 /// `len` bytes of a tensor.
+#[cfg_attr(armv6m, inline(never))]
 pub(crate) fn tensor(data: &[u8], offset: u32, len: usize) -> Option<&[u8]> {
     data.get(offset as usize..)?.get(..len)
 }
 
 /// A matrix' record.
+#[cfg_attr(armv6m, inline(never))]
 pub(crate) fn matrix(data: &[u8], matrix: schema::Matrix) -> Option<schema::MatrixRecord> {
     schema::MatrixRecord::from_bytes(data.get(matrix as usize..)?.first_chunk()?)
 }

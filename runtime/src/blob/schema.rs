@@ -12,22 +12,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernels::Bits;
 
+/// Units of a GRU whose rows stand together, gate by gate: a multiple of 4.
+pub const GRU_GROUP: usize = 16;
 /// Most inputs that one product may gather.
 pub const MAX_INPUTS: usize = 4;
 
 /// Byte offset of a tensor in the data section.
 pub type Offset = u32;
 
-/// The whole model, apart from its tensors.
+/// The whole model, apart from its tensors: the one part that is postcard. What is in it as bytes has fixed sizes and is read
+/// in place: that is the smallest code, and the quickest where a program is read at every step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Description<'a> {
     /// The model's name, UTF-8.
     #[serde(borrow)]
     pub name: &'a [u8],
-    /// Source vocabulary.
-    pub source: Vocabulary,
-    /// Target vocabulary.
-    pub target: Vocabulary,
+    /// Source vocabulary: [`Vocabulary::to_bytes`].
+    #[serde(borrow)]
+    pub source: &'a [u8],
+    /// Target vocabulary, likewise.
+    #[serde(borrow)]
+    pub target: &'a [u8],
     /// Longest source, end mark included, that the model was planned for.
     pub max_source: u16,
     /// Longest target, end mark excluded, that the model was planned for.
@@ -40,7 +45,7 @@ pub struct Description<'a> {
     pub logits: u8,
     /// Fraction bits of a logit, 2 to 15.
     pub logit_bits: u8,
-    /// Encode program: passes, each followed by its operations, postcard.
+    /// Encode program: passes, each followed by its operations.
     #[serde(borrow)]
     pub encode: &'a [u8],
     /// Step program, likewise; every pass is [`Over::Once`].
@@ -49,7 +54,7 @@ pub struct Description<'a> {
 }
 
 /// One side's vocabulary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Vocabulary {
     /// Number of tokens.
     pub size: u16,
@@ -59,23 +64,73 @@ pub struct Vocabulary {
     pub eos: u16,
     /// Id that stands for unknown tokens.
     pub unk: u16,
-    /// How text is cut into tokens.
-    pub tokens: Tokens,
     /// Tensor `u32[size + 1]`: where each token's bytes begin in `text`, and the end.
     pub starts: Offset,
     /// Tensor `u8[]`: all tokens' UTF-8 bytes in id order.
     pub text: Offset,
     /// Tensor `u16[size]`: ids sorted by their tokens' bytes.
     pub sorted: Offset,
+    /// How text is cut into tokens.
+    pub tokens: Tokens,
+}
+
+impl Vocabulary {
+    /// Members in order, little-endian; the last is a byte: 0 for characters, 1 for words.
+    pub fn to_bytes(&self) -> [u8; 21] {
+        let mut bytes = [0; 21];
+        let ids = [self.size, self.sos, self.eos, self.unk];
+        for (to, id) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(ids) {
+            *to = id.to_le_bytes();
+        }
+        for (to, offset) in
+            bytes[8..].as_chunks_mut::<4>().0.iter_mut().zip([self.starts, self.text, self.sorted])
+        {
+            *to = offset.to_le_bytes();
+        }
+        bytes[20] = self.tokens as u8;
+        bytes
+    }
+
+    /// The vocabulary that these bytes mean, if any.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut bytes = Bytes(bytes);
+        let [size, sos, eos, unk] = [bytes.u16()?, bytes.u16()?, bytes.u16()?, bytes.u16()?];
+        let [starts, text, sorted] = [bytes.u32()?, bytes.u32()?, bytes.u32()?];
+        let tokens = match bytes.0 {
+            [0] => Tokens::Chars,
+            [1] => Tokens::Words,
+            _ => return None,
+        };
+        Some(Self { size, sos, eos, unk, starts, text, sorted, tokens })
+    }
+}
+
+/// Bytes that are read number by number.
+struct Bytes<'a>(&'a [u8]);
+
+impl Bytes<'_> {
+    fn u8(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        Some(self.u8()? as u16 | (self.u8()? as u16) << 8)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        Some(self.u16()? as u32 | (self.u16()? as u32) << 16)
+    }
 }
 
 /// How text is cut into tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tokens {
     /// Every Unicode code point is a token; tokens are joined with nothing.
-    Chars,
+    Chars = 0,
     /// Tokens are separated by single spaces.
-    Words,
+    Words = 1,
 }
 
 /// The slots of a model, in place: 4 bytes each, see [`Slot::to_bytes`]. At most 256.
@@ -167,7 +222,7 @@ pub enum Kind {
 }
 
 /// Part of a row of a slot: the present source position's row, the present hypothesis' row, or the only one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
     /// Which slot.
     pub slot: u8,
@@ -178,16 +233,34 @@ pub struct View {
 }
 
 /// Head of a pass; its operations follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pass {
     /// Where it runs.
     pub over: Over,
-    /// How many operations follow.
+    /// How many operations follow, [`OP_BYTES`] each.
     pub ops: u8,
 }
 
+impl Pass {
+    /// Where, as the number of its variant, and how many.
+    pub const fn to_bytes(&self) -> [u8; 2] {
+        [self.over as u8, self.ops]
+    }
+
+    /// The pass that these bytes mean, if any.
+    pub const fn from_bytes([over, ops]: &[u8; 2]) -> Option<Self> {
+        let over = match over {
+            0 => Over::Once,
+            1 => Over::Forward,
+            2 => Over::Backward,
+            _ => return None,
+        };
+        Some(Self { over, ops: *ops })
+    }
+}
+
 /// At which source positions a pass runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Over {
     /// Once, at no position.
     Once,
@@ -199,7 +272,7 @@ pub enum Over {
 
 /// One operation. The *present token* is the source's at the present position, or, in the step program, the
 /// hypothesis' last target token (the start mark at first).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
     /// Copies the present token's row of an int8 embedding table.
     Embed(Embed),
@@ -214,7 +287,7 @@ pub enum Op {
 }
 
 /// Embedding lookup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Embed {
     /// Tensor `i8[vocabulary][width]`.
     pub table: Offset,
@@ -267,27 +340,20 @@ impl MatrixRecord {
 
     /// The matrix that these bytes mean, if any.
     pub fn from_bytes(bytes: &[u8; 16]) -> Option<Self> {
-        let [weights, rows, multipliers, [low, high, post, bits]] = bytes.as_chunks::<4>().0 else {
-            return None;
-        };
-        let bits = match bits {
-            8 => Bits::Int8,
-            4 => Bits::Int4,
+        let mut bytes = Bytes(bytes);
+        let [weights, rows, multipliers] = [bytes.u32()?, bytes.u32()?, bytes.u32()?];
+        let group = bytes.u16()?;
+        let (post, bits) = match *bytes.0 {
+            [post, 8] => (post, Bits::Int8),
+            [post, 4] => (post, Bits::Int4),
             _ => return None,
         };
-        Some(Self {
-            weights: u32::from_le_bytes(*weights),
-            rows: u32::from_le_bytes(*rows),
-            multipliers: u32::from_le_bytes(*multipliers),
-            group: u16::from_le_bytes([*low, *high]),
-            post: *post,
-            bits,
-        })
+        Some(Self { weights, rows, multipliers, group, post, bits })
     }
 }
 
 /// The part of a product that depends on the present token alone, computed by the compiler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Table {
     /// Tensor `i16[vocabulary][rows]`, in the product's result units divided by 2^`shift`.
     pub table: Offset,
@@ -296,7 +362,7 @@ pub struct Table {
 }
 
 /// `to = activation(W inputs + b + table[token])`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Linear {
     /// Columns, in order.
     pub inputs: Inputs,
@@ -311,7 +377,7 @@ pub struct Linear {
 }
 
 /// What becomes of a linear sum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// It is stored as it is.
     None,
@@ -326,9 +392,9 @@ pub enum Activation {
 /// `r = s(W_r [x; h] + ..)`, `z = s(W_z [x; h] + ..)`, `n = tanh(W_n x + .. + r (U_n h + c_n))`,
 /// `h' = n + z (h - n)`.
 ///
-/// Row records and weights come in groups of 4 units: 4 rows of r, 4 of z (both over [x; h]), 4 of `W_n` (over x;
-/// absent when there are no inputs), 4 of `U_n` (over h).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Row records and weights come in groups of [`GRU_GROUP`] units: their rows of r, of z (both over [x; h]), of `W_n` (over
+/// x; absent when there are no inputs), of `U_n` (over h).
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gru {
     /// x: columns before the hidden state's own. May be empty when there is a table.
     pub inputs: Inputs,
@@ -347,7 +413,7 @@ pub struct Gru {
 /// Long short-term memory: `i, f, g, o = W [x; h] + b`, `c' = s(f) c + s(i) tanh(g)`, `h' = s(o) tanh(c')`.
 ///
 /// Row records and weights come unit by unit: rows i, f, g, o over [x; h].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lstm {
     /// x: columns before the hidden state's own. May be empty when there is a table.
     pub inputs: Inputs,
@@ -367,7 +433,7 @@ pub struct Lstm {
 
 /// Additive attention: `score_t = v . tanh(query + key_t)`, weights = softmax over the source,
 /// `to = sum of weights * value_t`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attend {
     /// Slot of the query, 16-bit.
     pub query: u8,
@@ -390,7 +456,7 @@ pub struct Attend {
 }
 
 /// A positive real factor `mantissa / 2^(pre + post)`: see `fixed::requantize`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Multiplier {
     /// 0 to 32640.
     pub mantissa: u16,

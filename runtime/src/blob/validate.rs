@@ -4,7 +4,7 @@
 //! own numbers first, then the slots that it names, then the tensors, whose sizes follow from those.
 
 use super::schema::*;
-use super::{ALIGN, matrix, take, tensor};
+use super::{ALIGN, matrix, take_op, take_pass, tensor};
 use crate::error::{Fault, LoadError};
 use crate::fixed::MAX_MANTISSA;
 use crate::kernels::{Layout, ROWS};
@@ -52,16 +52,15 @@ pub fn validate(description: &Description<'_>, layout: Layout, data: &[u8]) -> R
     };
     context.globals().map_err(outside)?;
     let mut op = 0u8;
-    for (program, vocabulary, step) in [
-        (description.encode, description.source.size, false),
-        (description.step, description.target.size, true),
-    ] {
-        context.vocabulary = vocabulary as usize;
+    for (program, vocabulary, step) in
+        [(description.encode, description.source, false), (description.step, description.target, true)]
+    {
+        context.vocabulary = Vocabulary::from_bytes(vocabulary).map_or(0, |v| v.size as usize);
         context.step = step;
         let mut rest = program;
         while !rest.is_empty() {
             let at = |fault| LoadError::Invalid { op, fault };
-            let (pass, after) = take::<Pass>(rest).ok_or(at(Fault::Program))?;
+            let (pass, after) = take_pass(rest).ok_or(at(Fault::Program))?;
             if pass.ops == 0 || (step && pass.over != Over::Once) {
                 return Err(at(Fault::Program));
             }
@@ -69,7 +68,7 @@ pub fn validate(description: &Description<'_>, layout: Layout, data: &[u8]) -> R
             rest = after;
             for _ in 0..pass.ops {
                 let at = |fault| LoadError::Invalid { op, fault };
-                let (operation, after) = take::<Op>(rest).ok_or(at(Fault::Program))?;
+                let (operation, after) = take_op(rest).ok_or(at(Fault::Program))?;
                 context.operation(&operation).map_err(at)?;
                 rest = after;
                 op = op.saturating_add(1).min(254);
@@ -84,6 +83,7 @@ fn ensure(condition: bool, fault: Fault) -> Check {
 }
 
 impl Context<'_> {
+    #[inline(never)]
     fn globals(&self) -> Check {
         let d = self.description;
         for length in [d.max_source, d.max_target] {
@@ -100,14 +100,17 @@ impl Context<'_> {
             ensure(slot.region as u16 <= regions, Fault::Slot)?;
             regions = regions.max(slot.region as u16 + 1);
         }
-        self.vocabulary(&d.source)?;
-        self.vocabulary(&d.target)?;
+        self.vocabulary(d.source)?;
+        let size = self.vocabulary(d.target)?;
         let logits = self.slot(d.logits, Kind::I16, Extent::Once)?;
-        ensure(logits == d.target.size as usize, Fault::Width)?;
+        ensure(logits == size, Fault::Width)?;
         ensure((2..=15).contains(&d.logit_bits), Fault::Range)
     }
 
-    fn vocabulary(&self, v: &Vocabulary) -> Check {
+    /// Checks a vocabulary; its size.
+    #[inline(never)]
+    fn vocabulary(&self, bytes: &[u8]) -> Check<usize> {
+        let v = Vocabulary::from_bytes(bytes).ok_or(Fault::Vocabulary)?;
         let size = v.size as usize;
         for id in [v.sos, v.eos, v.unk] {
             ensure(id < v.size, Fault::Range)?;
@@ -125,9 +128,10 @@ impl Context<'_> {
         for id in sorted.as_chunks::<2>().0 {
             ensure(u16::from_le_bytes(*id) < v.size, Fault::Vocabulary)?;
         }
-        Ok(())
+        Ok(size)
     }
 
+    #[inline(never)]
     fn tensor(&self, offset: Offset, len: usize) -> Check<&[u8]> {
         ensure((offset as usize).is_multiple_of(ALIGN), Fault::Tensor)?;
         tensor(self.data, offset, len).ok_or(Fault::Tensor)
@@ -138,6 +142,7 @@ impl Context<'_> {
     }
 
     /// Width of a slot that must be of this kind and extent.
+    #[inline(never)]
     fn slot(&self, slot: u8, kind: Kind, extent: Extent) -> Check<usize> {
         let slot = self.find(slot)?;
         ensure(slot.kind == kind && slot.extent == extent, Fault::Kind)?;
@@ -145,6 +150,7 @@ impl Context<'_> {
     }
 
     /// Kind of a view that must lie inside its slot and have a present row.
+    #[inline(never)]
     fn view(&self, view: View) -> Check<Kind> {
         let slot = self.find(view.slot)?;
         ensure(view.width > 0 && view.start as u32 + view.width as u32 <= slot.width as u32, Fault::View)?;
@@ -152,6 +158,7 @@ impl Context<'_> {
         Ok(slot.kind)
     }
 
+    #[inline(never)]
     fn view_i8(&self, view: View) -> Check {
         ensure(self.view(view)? == Kind::I8, Fault::Kind)
     }
@@ -179,6 +186,7 @@ impl Context<'_> {
         ensure(self.at_position || self.step, Fault::Program)
     }
 
+    #[inline(never)]
     fn table(&self, table: &Option<Table>, rows: usize) -> Check {
         let Some(table) = table else { return Ok(()) };
         self.token()?;
@@ -242,12 +250,14 @@ impl Context<'_> {
         self.table(table, units * if gru { 3 } else { 4 })
     }
 
+    #[inline(never)]
     fn out(&self, out: &Option<View>, units: usize) -> Check {
         let Some(out) = *out else { return Ok(()) };
         self.view_i8(out)?;
         ensure(out.width as usize == units, Fault::Width)
     }
 
+    #[inline(never)]
     fn operation(&mut self, op: &Op) -> Check {
         match op {
             Op::Embed(op) => {
@@ -300,6 +310,7 @@ impl Context<'_> {
     }
 }
 
+#[inline(never)]
 fn multiplier(m: &Multiplier) -> Check {
     ensure(m.mantissa <= MAX_MANTISSA && m.pre <= 31 && (1..=23).contains(&m.post), Fault::Range)
 }

@@ -51,7 +51,9 @@ pub fn beam<D: Decoder>(
         candidates.clear();
         // Two hypotheses a step, where the decoder can: they share the weights that it reads.
         let lanes = decoder.lanes().clamp(1, LANES);
-        for (first, pair) in (0u8..).step_by(lanes).zip(live.chunks(lanes)) {
+        let mut first = 0;
+        while first < live.len() {
+            let pair = live.get(first..live.len().min(first + lanes)).unwrap_or(&[]);
             let mut steps = [(0u8, sos); LANES];
             for (step, hypothesis) in steps.iter_mut().zip(pair) {
                 step.0 = hypothesis.row;
@@ -62,7 +64,7 @@ pub fn beam<D: Decoder>(
             decoder.step(steps.get(..pair.len()).unwrap_or(&steps))?;
             for (lane, hypothesis) in pair.iter().enumerate() {
                 let log = log_softmax(decoder, lane);
-                let parent = first + lane as u8;
+                let parent = (first + lane) as u8;
                 for (token, logit) in (0u16..).zip(decoder.logits(lane).0) {
                     if token == eos && len < options.min_len as usize {
                         continue;
@@ -71,6 +73,7 @@ pub fn beam<D: Decoder>(
                     insert(&mut candidates, 2 * width, Candidate { log2_prob, token, parent });
                 }
             }
+            first += lanes;
         }
         for c in candidates.iter().take(width).filter(|c| c.token == eos) {
             if let Some(parent) = live.get(c.parent as usize).filter(|_| finished.len() < width) {
@@ -125,13 +128,13 @@ fn insert(candidates: &mut Candidates, most: usize, new: Candidate) {
     }
 }
 
-/// Sorts by score, best first, keeping the order of equals.
+/// Sorts by score, best first, keeping the order of equals. Scores are at most 0: the larger its bits, the lower one is.
 fn sort(finished: &mut Vec<Finished, MAX_BEAM>) {
     for _ in 0..finished.len() {
         let mut left: Option<&mut Finished> = None;
         for hypothesis in finished.iter_mut() {
             if let Some(left) = left
-                && hypothesis.score > left.score
+                && hypothesis.score.to_bits() < left.score.to_bits()
             {
                 core::mem::swap(left, hypothesis);
             }

@@ -86,7 +86,7 @@ impl Finished {
 /// The mean log-probability, a penalty of 1, is rounded to 2^-16 log2 units; other powers come from the tables of log2
 /// and 2^-x and are right to 2e-4 of their value, times 1 + the penalty. No general power function: it would cost 3 KB of flash.
 fn penalize(log2_prob: i32, length: NonZeroU32, length_penalty: f32) -> f32 {
-    if length_penalty == 1.0 {
+    if length_penalty.to_bits() == const { 1f32.to_bits() } {
         let half = length.get() / 2;
         return -natural(((log2_prob.unsigned_abs() + half) / length) as i32);
     }

@@ -72,13 +72,9 @@ kinglet_tiles_int8:
     tile_int8 0, 0
     tile_int8 16, 8
     adds r0, #32
-    tile_int8 0, 16
-    tile_int8 16, 24
-    adds r0, #32
-    adds r1, #32
+    adds r1, #16
     cmp r1, r5
-    beq 3f
-    b 2b
+    bne 2b
 3:
     cmp r1, r6
     beq 5f

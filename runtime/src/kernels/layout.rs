@@ -107,6 +107,7 @@ impl Bits {
 /// Panels  int8  byte   64 (c / 4) + 4 r + c % 4                   w
 /// ```
 /// Lanes are 16-bit little-endian numbers.
+#[cfg_attr(armv6m, inline(never))]
 pub fn weight(layout: Layout, bits: Bits, stream: &[u8], row: usize, column: usize) -> i32 {
     let (c, r) = (column, row & 3);
     let byte = |at: usize| stream.get(at).copied().unwrap_or(0);

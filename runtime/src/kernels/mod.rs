@@ -5,6 +5,10 @@
 
 #[cfg(arm_dsp)]
 mod arm_dsp;
+#[cfg_attr(any(armv6m, armv7m, arm_dsp), expect(dead_code, reason = "these cores have their own"))]
+mod gates;
+#[cfg(any(armv6m, armv7m, arm_dsp))]
+mod gates_arm;
 pub mod layout;
 #[cfg(feature = "std")]
 pub(crate) mod panels;
@@ -16,6 +20,10 @@ mod vector;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod x86;
 
+#[cfg(not(any(armv6m, armv7m, arm_dsp)))]
+pub use gates::{gru, lstm};
+#[cfg(any(armv6m, armv7m, arm_dsp))]
+pub use gates_arm::{gru, lstm};
 pub use layout::{Bits, Layout};
 #[cfg(feature = "std")]
 pub use panels::Isa;
@@ -92,19 +100,37 @@ pub fn project(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
     if tiles::project(rows, columns, to) {
         return;
     }
-    let stream = rows.bits.stream_bytes(columns.values.len());
-    let mut rest = rows.weights;
-    let mut multipliers = rows.multipliers;
+    by_runs(rows, columns, to);
+}
+
+/// [`project`] stream by stream: groups with multipliers, long rows, and layouts that are another core's.
+#[inline(never)]
+fn by_runs(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
+    let len = columns.values.len();
+    let longest = if rows.group == 0 { MAX_RUN } else { rows.group as usize };
+    let (mut weights, mut multipliers) = (rows.weights, rows.multipliers);
     for (records, to) in rows.records.as_chunks::<ROWS>().0.iter().zip(to.as_chunks::<ROWS>().0) {
-        let Some((weights, after)) = rest.split_at_checked(stream) else { return };
-        rest = after;
-        let sums = if rows.group == 0 && columns.values.len() <= MAX_RUN {
-            dot4(rows.layout, rows.bits, weights, columns)
-        } else {
-            in_runs(rows, weights, columns.values, &mut multipliers)
-        };
-        for ((to, sum), record) in to.iter().zip(sums).zip(records) {
-            to.set(result(sum, record, rows.post));
+        let sums = [const { Cell::new(0i32) }; ROWS];
+        let mut at = 0;
+        while at < len {
+            // Groups start anew at the split.
+            let end = if at < rows.split { rows.split } else { len };
+            let run = longest.min(end - at);
+            let Some(values) = columns.values.get(at..at + run) else { return };
+            let Some((stream, rest)) = weights.split_at_checked(rows.bits.stream_bytes(run)) else { return };
+            (weights, at) = (rest, at + run);
+            let mut factors = &[1u8; ROWS];
+            if rows.group != 0 {
+                let Some((now, rest)) = multipliers.split_first_chunk() else { return };
+                (factors, multipliers) = (now, rest);
+            }
+            let part = dot4(rows.layout, rows.bits, stream, &Columns::new(values));
+            for ((sum, part), factor) in sums.iter().zip(part).zip(factors) {
+                sum.set(sum.get().wrapping_add(part.wrapping_mul(*factor as i32)));
+            }
+        }
+        for ((to, sum), record) in to.iter().zip(&sums).zip(records) {
+            to.set(result(sum.get(), record, rows.post));
         }
     }
 }
@@ -128,32 +154,8 @@ pub const fn needs_totals(layout: Layout, bits: Bits) -> bool {
     matches!(layout, Layout::Tiles) || matches!(bits, Bits::Int4)
 }
 
-/// Sums over runs of columns, each with its multiplier.
-fn in_runs(rows: &Rows<'_>, weights: &[u8], values: &[i16], multipliers: &mut &[u8]) -> [i32; 4] {
-    let run = if rows.group == 0 { MAX_RUN } else { (rows.group as usize).min(MAX_RUN) };
-    let mut sums = [0i32; 4];
-    let (inputs, state) = values.split_at_checked(rows.split).unwrap_or((&[], values));
-    let mut rest = weights;
-    for values in inputs.chunks(run).chain(state.chunks(run)) {
-        let (weights, after) =
-            rest.split_at_checked(rows.bits.stream_bytes(values.len())).unwrap_or((rest, &[]));
-        rest = after;
-        let part = dot4(rows.layout, rows.bits, weights, &Columns::new(values));
-        let mut factors = [1u8; 4];
-        if rows.group != 0
-            && let Some((now, after)) = multipliers.split_first_chunk::<4>()
-        {
-            (factors, *multipliers) = (*now, after);
-        }
-        for ((sum, part), factor) in sums.iter_mut().zip(part).zip(factors) {
-            *sum = sum.wrapping_add(part.wrapping_mul(factor as i32));
-        }
-    }
-    sums
-}
-
 /// Sums of four rows over a run of columns, by this core's kernel when the layout is its own.
-#[inline]
+#[cfg_attr(armv6m, inline(never))]
 fn dot4(layout: Layout, bits: Bits, stream: &[u8], columns: &Columns<'_>) -> [i32; 4] {
     #[cfg(arm_dsp)]
     if let Some(sums) = arm_dsp::dot4(layout, bits, stream, columns) {

@@ -13,7 +13,7 @@ pub(super) fn attend(frame: &mut Frame<'_, '_>, op: &Attend) -> Option<()> {
     let up = 12 - (op.query_bits as u32).min(12);
     let scale = op.key_scale as i32;
     for lane in 0..frame.lanes.count() {
-        let query = frame.words(frame.whole(op.query)?, lane)?;
+        let query = frame.row(op.query, lane)?;
         let v = frame.tensor(op.v, query.len())?;
         for (score, key) in scores.iter().zip(frame.sequence(op.keys)?) {
             let mut sum = 0i32;

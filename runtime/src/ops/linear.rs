@@ -2,10 +2,10 @@
 
 use core::cell::Cell;
 
-use super::{Streams, entry};
+use super::{Streams, add_table};
 use crate::blob::matrix;
 use crate::blob::schema::{Activation, Kind, Linear};
-use crate::fixed::{saturate_i8, saturate_i16, shift_round};
+use crate::fixed::{saturate_i8, shift_round};
 use crate::frame::{Frame, Part};
 use crate::kernels::{LANES, ROWS};
 use crate::tables::tanh;
@@ -21,37 +21,30 @@ pub(super) fn linear(frame: &mut Frame<'_, '_>, op: &Linear) -> Option<()> {
     let mut streams = Streams::new(frame, &matrix)?;
     let width = op.to.width as usize;
     let words = frame.slots.get(op.to.slot)?.kind == Kind::I16;
-    let mut done = 0;
-    if words && op.table.is_none() {
-        // Whole streams go to their place at once.
-        done = width & !(ROWS - 1);
-        let rows = streams.take(done / ROWS, &gathered, Part::All)?;
-        let mut to: [&[Cell<i16>]; LANES] = [&[]; LANES];
-        for (lane, to) in to.iter_mut().enumerate().take(frame.lanes.count()) {
-            *to = frame.words(op.to, lane)?.get(..done)?;
-        }
-        frame.project(&rows, &gathered, Part::All, to)?;
-        if op.activation != Activation::None {
-            to.iter().copied().flatten().for_each(|to| to.set(activate(op.activation, to.get())));
-        }
-    }
     let sums = [const { [const { Cell::new(0) }; CHUNK] }; LANES];
+    let mut done = 0;
     while done < width {
-        let rows = (width - done).min(CHUNK);
-        let part = streams.take(rows.div_ceil(ROWS), &gathered, Part::All)?;
-        frame.project(&part, &gathered, Part::All, sums.each_ref().map(|sums| &sums[..]))?;
-        for (lane, sums) in sums.iter().enumerate().take(frame.lanes.count()) {
-            let (table, shift) = frame.table_row(&op.table, width, lane)?;
-            let mut entries = table.get(done..).unwrap_or(&[]).iter();
-            let sums = sums.iter().take(rows).map(|sum| sum.get() as i32);
-            let sums = sums.map(|sum| sum + entries.next().map_or(0, |e| entry(e, shift)));
+        // Whole streams of 16-bit results go to their place at once.
+        let direct = words && op.table.is_none() && width - done >= ROWS;
+        let rows = if direct { (width - done) & !(ROWS - 1) } else { CHUNK.min(width - done) };
+        let mut to = sums.each_ref().map(|sums| &sums[..]);
+        if direct {
+            for (lane, to) in to.iter_mut().enumerate().take(frame.lanes.count()) {
+                *to = frame.words(op.to, lane)?.get(done..done + rows)?;
+            }
+        }
+        streams.project(frame, rows.div_ceil(ROWS), &gathered, Part::All, to)?;
+        let ready = direct && op.activation == Activation::None;
+        for (lane, sums) in to.iter().enumerate().take(if ready { 0 } else { frame.lanes.count() }) {
+            let table = frame.table_row(&op.table, width, lane)?;
+            add_table(sums, table, 1, done..done + rows, width, (0, 1))?;
             if words {
-                for (to, sum) in frame.words(op.to, lane)?.get(done..)?.iter().zip(sums) {
-                    to.set(activate(op.activation, saturate_i16(sum)));
+                for (to, sum) in frame.words(op.to, lane)?.get(done..done + rows)?.iter().zip(*sums) {
+                    to.set(activate(op.activation, sum.get()));
                 }
             } else {
-                for (to, sum) in frame.bytes(op.to, lane)?.get(done..)?.iter().zip(sums) {
-                    to.set(saturate_i8(sum));
+                for (to, sum) in frame.bytes(op.to, lane)?.get(done..done + rows)?.iter().zip(*sums) {
+                    to.set(saturate_i8(sum.get() as i32));
                 }
             }
         }

@@ -8,9 +8,12 @@ mod lstm;
 mod panels;
 pub(crate) mod softmax;
 
-use crate::blob::schema::{Embed, Extent, MatrixRecord, Op};
+use core::cell::Cell;
+
+use crate::blob::schema::{Embed, Extent, MatrixRecord, Op, View};
+use crate::fixed::{q15_to_i8, saturate_i16};
 use crate::frame::{Frame, Gathered, Part};
-use crate::kernels::{ROWS, Rows};
+use crate::kernels::{LANES, ROWS, Rows};
 
 /// Runs one operation for every lane of the frame. Operations are not inlined: their locals would add up in one stack
 /// frame.
@@ -54,6 +57,7 @@ struct Streams<'m> {
 }
 
 impl<'m> Streams<'m> {
+    #[cfg_attr(armv6m, inline(never))]
     fn new(frame: &Frame<'m, '_>, matrix: &MatrixRecord) -> Option<Self> {
         let from = |offset: u32| frame.data.get(offset as usize..);
         Some(Self {
@@ -70,7 +74,21 @@ impl<'m> Streams<'m> {
         })
     }
 
-    /// The next so many streams, over some part of the columns.
+    /// Computes the next so many streams over some part of the columns, for every lane.
+    #[inline(never)]
+    fn project(
+        &mut self,
+        frame: &Frame<'_, '_>,
+        streams: usize,
+        gathered: &Gathered,
+        part: Part,
+        to: [&[Cell<i16>]; LANES],
+    ) -> Option<()> {
+        let rows = self.take(streams, gathered, part)?;
+        frame.project(&rows, gathered, part, to)
+    }
+
+    /// The next so many streams.
     fn take(&mut self, streams: usize, gathered: &Gathered, part: Part) -> Option<Rows<'m>> {
         let (inputs, state) = (gathered.inputs, gathered.all - gathered.inputs);
         let [inputs, state] = match part {
@@ -93,6 +111,45 @@ impl<'m> Streams<'m> {
         let split = if state > 0 { inputs } else { 0 };
         Some(Rows { weights, records, multipliers, split, ..*rows })
     }
+}
+
+/// Adds a token's table entries of some units, of `all` that there are, to their sums, which stand `steps` apart from gate
+/// to gate and from unit to unit.
+#[inline(never)]
+fn add_table(
+    sums: &[Cell<i16>],
+    (table, shift): (&[[u8; 2]], u8),
+    gates: usize,
+    units: core::ops::Range<usize>,
+    all: usize,
+    steps: (usize, usize),
+) -> Option<()> {
+    if table.is_empty() {
+        return Some(());
+    }
+    for gate in 0..gates {
+        for (i, bytes) in table.get(gate * all + units.start..gate * all + units.end)?.iter().enumerate() {
+            let sum = sums.get(gate * steps.0 + i * steps.1)?;
+            sum.set(saturate_i16(sum.get() as i32 + entry(bytes, shift)));
+        }
+    }
+    Some(())
+}
+
+/// Puts new hidden states of some units where a cell's outputs go, rounded to int8.
+#[inline(never)]
+fn put_out(
+    frame: &Frame<'_, '_>,
+    out: Option<View>,
+    lane: usize,
+    units: core::ops::Range<usize>,
+    states: &[Cell<i16>],
+) -> Option<()> {
+    let Some(out) = out else { return Some(()) };
+    for (byte, state) in frame.bytes(out, lane)?.get(units)?.iter().zip(states) {
+        byte.set(q15_to_i8(state.get()));
+    }
+    Some(())
 }
 
 /// A table entry as it is added to a sum.

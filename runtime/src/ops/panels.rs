@@ -1,5 +1,7 @@
 //! The operations over [`Layout::Panels`](crate::kernels::Layout::Panels): the same numbers, computed side by side.
 
+use core::cell::Cell;
+
 use super::softmax::softmax;
 use crate::blob::matrix;
 use crate::blob::schema::{Activation, Attend, Gru, Inputs, Kind, Linear, Lstm, MatrixRecord, Op, View};
@@ -73,11 +75,19 @@ fn panels_of<'m>(frame: &Frame<'m, '_>, matrix: &MatrixRecord) -> Option<Panels<
     })
 }
 
+/// Where a cell's outputs go; nowhere when it has none.
+fn out<'b>(frame: &Frame<'_, 'b>, view: Option<View>) -> Option<&'b [Cell<i8>]> {
+    match view {
+        Some(view) => frame.bytes(view, 0),
+        None => Some(&[]),
+    }
+}
+
 fn gru(frame: &mut Frame<'_, '_>, op: &Gru) -> Option<()> {
     let hidden = frame.whole(op.hidden)?;
     let gathered = gather(frame, &op.inputs, Some(hidden))?;
     let panels = panels_of(frame, &matrix(frame.data, op.matrix)?)?;
-    let (states, out) = (frame.words(hidden, 0)?, frame.bytes_or_none(op.out, 0)?);
+    let (states, out) = (frame.words(hidden, 0)?, out(frame, op.out)?);
     let (entries, shift) = frame.table_row(&op.table, 3 * states.len(), 0)?;
     panels::gru(
         Isa::detected(),
@@ -96,7 +106,7 @@ fn lstm(frame: &mut Frame<'_, '_>, op: &Lstm) -> Option<()> {
     let hidden = frame.whole(op.hidden)?;
     let gathered = gather(frame, &op.inputs, Some(hidden))?;
     let panels = panels_of(frame, &matrix(frame.data, op.matrix)?)?;
-    let (states, out) = (frame.words(hidden, 0)?, frame.bytes_or_none(op.out, 0)?);
+    let (states, out) = (frame.words(hidden, 0)?, out(frame, op.out)?);
     let cells = frame.words(frame.whole(op.cell)?, 0)?;
     let (entries, shift) = frame.table_row(&op.table, 4 * states.len(), 0)?;
     panels::lstm(

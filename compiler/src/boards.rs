@@ -1,0 +1,251 @@
+//! Boards that a model can be planned for: memories, core, clock, and what a firmware leaves of them.
+
+use kinglet::kernels::Layout;
+use kinglet::{Limits, Model};
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+
+/// Flash that a firmware with the runtime, a shell and a board's support takes beside the model. The runtime alone is 22 to
+/// 25 KB (`docs/results.md`).
+pub const FIRMWARE_FLASH: usize = 32 * 1024;
+/// RAM that it takes beside the model's buffer: the stack, which stays below 2 KB, and a few statics.
+pub const FIRMWARE_RAM: usize = 2 * 1024 + 512;
+
+/// Kinds of cores by the code that runs on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Core {
+    /// Cortex-M0 and M0+.
+    M0,
+    /// Cortex-M4.
+    M4,
+    /// Cortex-M33.
+    M33,
+    /// Cortex-M55.
+    M55,
+    /// 32-bit RISC-V with multiplication.
+    Rv32,
+}
+
+impl Core {
+    /// The layout of weights that it runs fast.
+    pub fn layout(self) -> Layout {
+        match self {
+            Self::M0 | Self::Rv32 => Layout::Tiles,
+            Self::M4 | Self::M33 => Layout::Pairs,
+            Self::M55 => Layout::Blocks,
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::M0 => "Cortex-M0",
+            Self::M4 => "Cortex-M4F",
+            Self::M33 => "Cortex-M33",
+            Self::M55 => "Cortex-M55",
+            Self::Rv32 => "RV32IMC",
+        }
+    }
+}
+
+/// A board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Board {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// Its microcontroller.
+    pub chip: &'static str,
+    /// Core.
+    pub core: Core,
+    /// Clock in kHz.
+    pub khz: u32,
+    /// Bytes of flash.
+    pub flash: usize,
+    /// Bytes of RAM in one piece.
+    pub ram: usize,
+}
+
+const KB: usize = 1024;
+const MB: usize = 1024 * KB;
+
+/// All boards, by name.
+pub const BOARDS: &[Board] = &[
+    // AN547 application note (Corstone SSE-300 on MPS3): 512 KB ITCM, which holds code and model, 512 KB DTCM, 32 MHz. Its
+    // 2 MB and 4 MB of SRAM behind the bus are not counted.
+    Board {
+        name: "corstone-300",
+        chip: "SSE-300",
+        core: Core::M55,
+        khz: 32_000,
+        flash: 512 * KB,
+        ram: 512 * KB,
+    },
+    // ESP32-C3-WROOM-02 data sheet, "Features": 400 KB SRAM of which 16 KB are cache, 4 MB SPI flash, up to 160 MHz. Flash is
+    // read through the cache.
+    Board {
+        name: "esp32-c3",
+        chip: "ESP32-C3",
+        core: Core::Rv32,
+        khz: 160_000,
+        flash: 4 * MB,
+        ram: 384 * KB,
+    },
+    // nRF51822 product specification (QFAA): 256 KB flash, 16 KB RAM, Cortex-M0 at 16 MHz.
+    Board {
+        name: "microbit-v1",
+        chip: "nRF51822",
+        core: Core::M0,
+        khz: 16_000,
+        flash: 256 * KB,
+        ram: 16 * KB,
+    },
+    // nRF52833 product specification: 512 KB flash, 128 KB RAM, Cortex-M4F at 64 MHz.
+    Board {
+        name: "microbit-v2",
+        chip: "nRF52833",
+        core: Core::M4,
+        khz: 64_000,
+        flash: 512 * KB,
+        ram: 128 * KB,
+    },
+    // nRF52840 product specification: 1 MB flash, 256 KB RAM, Cortex-M4F at 64 MHz.
+    Board { name: "nrf52840-dk", chip: "nRF52840", core: Core::M4, khz: 64_000, flash: MB, ram: 256 * KB },
+    // RP2040 data sheet: 264 KB SRAM, two Cortex-M0+, 133 MHz, of which the SDK sets 125; the Pico's data sheet: 2 MB QSPI
+    // flash, read through a cache of 16 KB.
+    Board { name: "pico", chip: "RP2040", core: Core::M0, khz: 125_000, flash: 2 * MB, ram: 264 * KB },
+    // RP2350 data sheet: 520 KB SRAM, two Cortex-M33 at 150 MHz; the Pico 2's data sheet: 4 MB QSPI flash.
+    Board { name: "pico2", chip: "RP2350", core: Core::M33, khz: 150_000, flash: 4 * MB, ram: 520 * KB },
+    // STM32F405 data sheet and RM0090, section 2: 1 MB flash, 168 MHz, 192 KB RAM: 112 + 16 in one piece, and 64 KB of
+    // core-coupled memory elsewhere, which is not counted.
+    Board { name: "stm32f405", chip: "STM32F405", core: Core::M4, khz: 168_000, flash: MB, ram: 128 * KB },
+    // STM32L476 data sheet: 1 MB flash, 80 MHz, 96 KB SRAM1; the 32 KB of SRAM2 lie elsewhere.
+    Board { name: "stm32l4", chip: "STM32L476", core: Core::M4, khz: 80_000, flash: MB, ram: 96 * KB },
+];
+
+/// The board of a name.
+///
+/// # Errors
+/// [`Error::Board`] lists the names.
+pub fn board(name: &str) -> Result<Board> {
+    let found = BOARDS.iter().find(|board| board.name == name);
+    found.copied().ok_or_else(|| {
+        let names: Vec<&str> = BOARDS.iter().map(|board| board.name).collect();
+        Error::Board { name: name.to_owned(), known: names.join(", ") }
+    })
+}
+
+impl Board {
+    /// Flash that is left for a blob.
+    pub fn flash_for_model(&self) -> usize {
+        self.flash - FIRMWARE_FLASH
+    }
+
+    /// RAM that is left for a session's buffer.
+    pub fn ram_for_model(&self) -> usize {
+        self.ram - FIRMWARE_RAM
+    }
+}
+
+/// Longest source that fits a beam.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Longest {
+    /// Beam.
+    pub beam: u8,
+    /// Source tokens, end mark included; none when not even one fits.
+    pub source: Option<u16>,
+}
+
+/// What fits a board.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fit {
+    /// The board.
+    pub board: Board,
+    /// Bytes of flash left beside firmware and blob; negative when they are missing.
+    pub flash_left: i64,
+    /// Bytes of RAM left beside firmware and buffer at the planned lengths and beam; negative when they are missing.
+    pub ram_left: i64,
+    /// Longest sources by beam, at the planned target length.
+    pub longest: Vec<Longest>,
+    /// Widest beam at the planned lengths.
+    pub widest_beam: Option<u8>,
+}
+
+/// Beams that the longest source is told for.
+const BEAMS: [u8; 3] = [1, 4, 8];
+
+/// What fits, when sessions are planned for these limits.
+pub fn fit(board: Board, model: &Model<'_>, blob: usize, limits: Limits) -> Fit {
+    let room = board.ram_for_model();
+    let fits = |limits: &Limits| model.ram(limits) <= room;
+    let longest = |beam: u8| Longest { beam, source: longest_source(model, Limits { beam, ..limits }, room) };
+    Fit {
+        board,
+        flash_left: board.flash_for_model() as i64 - blob as i64,
+        ram_left: room as i64 - model.ram(&limits) as i64,
+        longest: BEAMS.map(longest).to_vec(),
+        widest_beam: (1..=8).rev().find(|&beam| fits(&Limits { beam, ..limits })),
+    }
+}
+
+/// The longest source of at most 4096 tokens whose RAM is within a bound; RAM grows with the source.
+pub fn longest_source(model: &Model<'_>, limits: Limits, room: usize) -> Option<u16> {
+    let sources: Vec<u16> = (1..=4096).collect();
+    let fitting = sources.partition_point(|&source| model.ram(&Limits { source, ..limits }) <= room);
+    fitting.checked_sub(1).map(|last| sources[last])
+}
+
+impl std::fmt::Display for Fit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Board { name, chip, core, khz, flash, ram } = self.board;
+        let mhz = f64::from(khz) / 1000.0;
+        writeln!(
+            f,
+            "{name}: {chip}, {} at {mhz} MHz, {} KB flash, {} KB RAM",
+            core.name(),
+            flash / KB,
+            ram / KB
+        )?;
+        writeln!(
+            f,
+            "  beside {} KB flash and {} bytes RAM for the firmware",
+            FIRMWARE_FLASH / KB,
+            FIRMWARE_RAM
+        )?;
+        let left = |bytes: i64| {
+            if bytes < 0 { format!("{} bytes missing", -bytes) } else { format!("{bytes} bytes left") }
+        };
+        writeln!(f, "  flash: {}; RAM: {}", left(self.flash_left), left(self.ram_left))?;
+        let longest: Vec<String> = self
+            .longest
+            .iter()
+            .map(|l| match l.source {
+                Some(4096) => format!("4096 or more (beam {})", l.beam),
+                Some(source) => format!("{source} (beam {})", l.beam),
+                None => format!("none (beam {})", l.beam),
+            })
+            .collect();
+        writeln!(f, "  longest source in tokens, with the end mark: {}", longest.join(", "))?;
+        match self.widest_beam {
+            Some(beam) => writeln!(f, "  widest beam at the planned lengths: {beam}"),
+            None => writeln!(f, "  not even greedy search fits at the planned lengths"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boards_are_found_by_name_and_leave_room() {
+        for listed in BOARDS {
+            assert_eq!(board(listed.name).unwrap(), *listed);
+            assert!(listed.flash > FIRMWARE_FLASH && listed.ram > FIRMWARE_RAM);
+        }
+        assert!(BOARDS.is_sorted_by_key(|board| board.name));
+        let message = board("arduino").unwrap_err().to_string();
+        assert!(message.contains("arduino") && message.contains("microbit-v1, microbit-v2"), "{message}");
+    }
+}
