@@ -46,6 +46,7 @@ step "firmware"
     ./check-no-panic.sh
     ./size.sh
     ./stack.sh --model models/g2p.kgl
+    ./kernels.sh
     tests/cycles.sh
     ./bench.sh --check
     tests/shell.sh

@@ -97,7 +97,11 @@ fn bench(board: &str, out: &Path) {
     use kinglet::kernels::{Bits, Layout};
     let target = variable("TARGET");
     let dsp = target.starts_with("thumbv7em") || target.starts_with("thumbv8m.main");
-    let layout = if dsp { Layout::Pairs } else { Layout::Tiles };
+    let layout = match board {
+        "an547" => Layout::Blocks,
+        _ if dsp => Layout::Pairs,
+        _ => Layout::Tiles,
+    };
     let shapes = [
         (Matvec(Bits::Int8), 64, 64),
         (Matvec(Bits::Int8), 128, 128),
@@ -128,8 +132,28 @@ fn bench(board: &str, out: &Path) {
         };
         let (with, without) = (file("", Some(kernel)), file("-nothing", None));
         list += &format!(
-            "Shape {{ kernel: {name:?}, input: {input}, unit: {unit:?}, size: {size}, \
+            "Shape {{ kernel: {name:?}, input: {input}, unit: {unit:?}, size: {size}, measure: Measure::Encode, \
              with: &Aligned(*{with}), without: &Aligned(*{without}) }},"
+        );
+    }
+    // Steps of a search: all logits of a large vocabulary, and a decoder with one and with four hypotheses.
+    let file = |name: &str, blob: Vec<u8>| {
+        let path = out.join(name);
+        write(&path, &blob);
+        format!("&Aligned(*include_bytes!({path:?}))")
+    };
+    let few = file("few.kgl", blobs::logits(layout, 4));
+    let many = file("many.kgl", blobs::logits(layout, 1000));
+    let decoder = file("decoder.kgl", blobs::decoder(layout));
+    let steps = [
+        ("log_softmax", 1000, "out", 1000, 1, &many),
+        ("decoder_step", 8, "beam", 1, 1, &decoder),
+        ("decoder_step", 8, "beam", 4, 4, &decoder),
+    ];
+    for (name, input, unit, size, beam, with) in if board == "microbit" { &[] } else { &steps[..] } {
+        list += &format!(
+            "Shape {{ kernel: {name:?}, input: {input}, unit: {unit:?}, size: {size}, \
+             measure: Measure::Search {{ beam: {beam} }}, with: {with}, without: {few} }},"
         );
     }
     write(&out.join("bench.rs"), (list + "]").as_bytes());

@@ -86,6 +86,107 @@ pub fn one_operation(layout: Layout, kernel: Option<Kernel>, input: u16, size: u
     seal(layout, &description, data.bytes())
 }
 
+/// The blob of a decoder that only has logits, all of them zero, for a target vocabulary of `size`.
+pub fn logits(layout: Layout, size: u16) -> Vec<u8> {
+    let mut data = Data::default();
+    let source = data.vocabulary();
+    let target = data.letters(size);
+    let slot = Slot { extent: Extent::Once, kind: Kind::I16, region: 0, width: size };
+    let description = Description {
+        name: b"bench",
+        source: &source.to_bytes(),
+        target: &target.to_bytes(),
+        max_source: 16,
+        max_target: 8,
+        slots: Slots(&slot.to_bytes()),
+        logits: 0,
+        logit_bits: 8,
+        encode: &[],
+        step: &[],
+    };
+    seal(layout, &description, data.bytes())
+}
+
+/// The blob of a decoder as G2P models have one: additive attention of 64 over values of 128, a GRU of 128 units over
+/// embedding and context, 72 logits. Its encoder only fills keys and values.
+pub fn decoder(layout: Layout) -> Vec<u8> {
+    let (values, keys, hidden, query, embedded, context, logits) = (0, 1, 2, 3, 4, 5, 6);
+    let (size, units, attention, embedding) = (72, 128, 64, 32);
+    let mut data = Data::default();
+    let whole = |slot, width| View { slot, start: 0, width };
+    let slots: Vec<u8> = [
+        (Extent::Source, Kind::I8, units),
+        (Extent::Source, Kind::I8, attention),
+        (Extent::Hypothesis, Kind::I16, units),
+        (Extent::Once, Kind::I16, attention),
+        (Extent::Once, Kind::I8, embedding),
+        (Extent::Once, Kind::I8, units),
+        (Extent::Once, Kind::I16, size),
+    ]
+    .into_iter()
+    .zip(0..)
+    .flat_map(|((extent, kind, width), region)| Slot { extent, kind, region, width }.to_bytes())
+    .collect();
+    let source = data.vocabulary();
+    let target = data.letters(size);
+    let mut encode = Pass { over: Over::Forward, ops: 2 }.to_bytes().to_vec();
+    for (to, width) in [(values, units), (keys, attention)] {
+        let table = data.random(2 * usize::from(width));
+        encode.extend(Op::Embed(Embed { table, to: whole(to, width) }).to_bytes());
+    }
+    let linear = |inputs: &[View], to: View, data: &mut Data| {
+        let columns: usize = inputs.iter().map(|view| usize::from(view.width)).sum();
+        let rows = usize::from(to.width);
+        Op::Linear(Linear {
+            inputs: inputs.iter().copied().collect(),
+            matrix: data.matrix(Bits::Int8, rows * columns, rows, columns),
+            table: None,
+            activation: Activation::None,
+            to,
+        })
+    };
+    let table = data.random(usize::from(size) * usize::from(embedding));
+    let ask = linear(&[whole(hidden, units)], whole(query, attention), &mut data);
+    let attend = Op::Attend(Attend {
+        query,
+        query_bits: 12,
+        keys,
+        key_scale: 2048,
+        v: data.random(attention.into()),
+        score: Multiplier { mantissa: 20_000, pre: 6, post: 15 },
+        score_bits: 12,
+        values,
+        to: whole(context, units),
+    });
+    let columns = usize::from(embedding + units + units);
+    let gru = Op::Gru(Gru {
+        inputs: [whole(embedded, embedding), whole(context, units)].into_iter().collect(),
+        matrix: data.matrix(Bits::Int8, 3 * usize::from(units) * columns, 4 * usize::from(units), columns),
+        table: None,
+        candidate_bits: 12,
+        hidden,
+        out: None,
+    });
+    let inputs = [whole(hidden, units), whole(context, units), whole(embedded, embedding)];
+    let out = linear(&inputs, whole(logits, size), &mut data);
+    let embed = Op::Embed(Embed { table, to: whole(embedded, embedding) });
+    let mut step = Pass { over: Over::Once, ops: 5 }.to_bytes().to_vec();
+    step.extend([embed, ask, attend, gru, out].iter().flat_map(Op::to_bytes));
+    let description = Description {
+        name: b"bench",
+        source: &source.to_bytes(),
+        target: &target.to_bytes(),
+        max_source: 16,
+        max_target: 8,
+        slots: Slots(&slots),
+        logits,
+        logit_bits: 10,
+        encode: &encode,
+        step: &step,
+    };
+    seal(layout, &description, data.bytes())
+}
+
 /// A data section as it grows.
 #[derive(Default)]
 pub struct Data {
@@ -138,6 +239,21 @@ impl Data {
         let rows = self.tensor(&record.repeat(rows));
         let matrix = MatrixRecord { weights, rows, multipliers: 0, group: 0, post, bits };
         self.tensor(&matrix.to_bytes())
+    }
+
+    /// Appends a vocabulary of so many tokens `a`; the second is the end mark.
+    pub fn letters(&mut self, size: u16) -> Vocabulary {
+        let starts: Vec<u8> = (0..=u32::from(size)).flat_map(u32::to_le_bytes).collect();
+        Vocabulary {
+            size,
+            sos: 0,
+            eos: 1,
+            unk: 0,
+            tokens: Tokens::Chars,
+            starts: self.tensor(&starts),
+            text: self.tensor(&vec![b'a'; size.into()]),
+            sorted: self.tensor(&(0..size).flat_map(u16::to_le_bytes).collect::<Vec<u8>>()),
+        }
     }
 
     /// Appends a vocabulary of `b"ab"`.

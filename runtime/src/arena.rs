@@ -74,6 +74,12 @@ pub(crate) fn signed(words: &mut [u16]) -> &mut [i16] {
     unsafe { words.align_to_mut::<i16>().1 }
 }
 
+/// The same cells, unsigned.
+pub(crate) fn unsigned(words: &[Cell<i16>]) -> &[Cell<u16>] {
+    // SAFETY: i16 and u16 have the same size and alignment, and every bit pattern is valid for both; so have their cells.
+    unsafe { core::slice::from_raw_parts(words.as_ptr().cast(), words.len()) }
+}
+
 /// The bytes of words.
 pub(crate) fn as_bytes(words: &[Cell<i16>]) -> &[Cell<i8>] {
     // SAFETY: a cell has the layout of its content, an i16 is two bytes without padding, bytes need no alignment, and

@@ -25,7 +25,7 @@ pub(crate) struct Frame<'m, 'b> {
     /// Gathered inputs of a product: int8 values, widened, with the layout's offset.
     pub columns: &'b mut [i16],
     /// Attention weights in 2^-15, one a source position.
-    pub attention: &'b [Cell<u16>],
+    pub attention: &'b [Cell<i16>],
     pub source: &'b [Cell<u16>],
     pub source_len: usize,
     pub lanes: Lanes,
@@ -82,11 +82,11 @@ pub(crate) struct Size {
     pub lanes: usize,
 }
 
-/// Words of all slots: each region is as long as the longest slot in it. Notes where slots start, as many as there is
-/// room for.
+/// Words of all slots, or the largest number: each region is as long as the longest slot in it. Notes where slots start,
+/// as many as there is room for.
 #[inline(never)]
 pub(crate) fn arrange(slots: Slots<'_>, size: Size, starts: &mut [[u16; 2]]) -> usize {
-    let mut start = 0;
+    let mut start = 0usize;
     // At most as many regions as slots, without a gap.
     for region in 0..=u8::MAX {
         let mut longest = None;
@@ -97,7 +97,7 @@ pub(crate) fn arrange(slots: Slots<'_>, size: Size, starts: &mut [[u16; 2]]) -> 
             longest = longest.max(Some(slot.words(size.source, size.beam, size.lanes)));
         }
         match longest {
-            Some(words) => start += words,
+            Some(words) => start = start.saturating_add(words),
             None => break,
         }
     }
@@ -220,17 +220,8 @@ impl<'m, 'b> Frame<'m, 'b> {
         Some(View { slot, start: 0, width: self.slots.get(slot)?.width })
     }
 
-    /// Rows of an int8 slot that has one a source position.
-    pub fn sequence(&self, slot: u8) -> Option<impl Iterator<Item = &'b [Cell<i8>]> + use<'b>> {
-        let (words, slot) = self.slot(slot)?;
-        let (rows, width) = (as_bytes(words), slot.width as usize);
-        // Not `chunks_exact`: its length is a division that the optimizer cannot prove safe.
-        Some((0..self.source_len).map_while(move |t| rows.get(t * width..)?.get(..width)))
-    }
-
-    /// All rows of an int8 slot, one behind the other.
-    #[cfg(feature = "std")]
-    pub fn rows(&self, slot: u8) -> Option<&'b [Cell<i8>]> {
+    /// An int8 slot that has a row a source position, from the first row on.
+    pub fn sequence(&self, slot: u8) -> Option<&'b [Cell<i8>]> {
         Some(as_bytes(self.slot(slot)?.0))
     }
 
@@ -261,6 +252,9 @@ impl<'m, 'b> Frame<'m, 'b> {
                 let (inputs, state) = self.columns.get(lane * all..)?.get(..all)?.split_at_checked(padded)?;
                 *gathered.totals.get_mut(lane)? = [kernels::total(inputs), kernels::total(state)];
             }
+            if !interleaved {
+                kernels::prepare(self.layout, self.columns.get_mut(lane * all..)?.get_mut(..all)?);
+            }
         }
         Some(gathered)
     }
@@ -281,6 +275,9 @@ impl<'m, 'b> Frame<'m, 'b> {
     }
 
     fn pad(&mut self, gathered: &Gathered, lane: usize, range: core::ops::Range<usize>) -> Option<()> {
+        if range.is_empty() {
+            return Some(());
+        }
         let offset = self.layout.column_offset();
         fill(self.columns, gathered, lane, range.start, range.map(|_| offset))
     }
@@ -342,8 +339,18 @@ fn fill(
 ) -> Option<()> {
     if LANES == 2 && gathered.interleaved {
         // Two columns of the first lane, two of the second, ...
-        for (column, value) in (at..).zip(values) {
-            *columns.get_mut((column & !1) * 2 + (column & 1) + 2 * lane)? = value;
+        let mut values = values;
+        let mut at = at;
+        if at & 1 == 1 {
+            *columns.get_mut(2 * at - 1 + 2 * lane)? = values.next()?;
+            at += 1;
+        }
+        for to in columns.get_mut(2 * at + 2 * lane..)?.chunks_mut(4) {
+            let (Some(value), Some(to)) = (values.next(), to.first_chunk_mut::<2>()) else { break };
+            to[0] = value;
+            if let Some(value) = values.next() {
+                to[1] = value;
+            }
         }
     } else {
         let columns = columns.get_mut(lane * gathered.all + at..)?;

@@ -95,7 +95,7 @@ impl<'a> Model<'a> {
             starts: slots.0.len() / 2,
             columns: widest.encode.max(lanes * widest.step),
             arena: arrange(slots, size, &mut []),
-            attention: if attends { source } else { 0 },
+            attention: if attends { lanes * source } else { 0 },
             source,
             history: limits.target as usize * if beam == 1 { 1 } else { 2 * beam },
         }

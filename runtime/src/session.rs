@@ -5,7 +5,7 @@ use core::ops::ControlFlow;
 
 use heapless::Vec;
 
-use crate::arena::{signed, words};
+use crate::arena::{signed, unsigned, words};
 use crate::decode::{self, Decoder, Finished, MAX_BEAM, Options, natural};
 use crate::error::RunError;
 use crate::frame::{Frame, Lanes, arrange};
@@ -138,7 +138,7 @@ impl<'m, 'b> Session<'m, 'b> {
             starts,
             arena: Cell::from_mut(signed(arena)).as_slice_of_cells(),
             columns: signed(columns),
-            attention: Cell::from_mut(attention).as_slice_of_cells(),
+            attention: Cell::from_mut(signed(attention)).as_slice_of_cells(),
             source: Cell::from_mut(source).as_slice_of_cells(),
             source_len: 0,
             lanes: Lanes::default(),
@@ -232,12 +232,12 @@ impl<'m, 'b> Session<'m, 'b> {
     pub fn greedy_with(
         &mut self,
         options: &Options,
-        on_token: impl FnMut(u16) -> ControlFlow<()>,
+        mut on_token: impl FnMut(u16) -> ControlFlow<()>,
     ) -> Result<Hypothesis<'_>, RunError> {
         self.encode(options)?;
         let row_len = self.limits.target as usize;
         let history = self.history.get_mut(..row_len).ok_or(RunError::Damaged)?;
-        let finished = decode::greedy(&mut self.stepper, history, options, on_token)?;
+        let finished = decode::greedy(&mut self.stepper, history, options, &mut on_token)?;
         Ok(hypothesis(&finished, self.history, row_len))
     }
 
@@ -254,7 +254,8 @@ impl<'m, 'b> Session<'m, 'b> {
         let row_len = self.limits.target as usize;
         if found == 1 {
             let history = self.history.get_mut(..row_len).ok_or(RunError::Damaged)?;
-            let best = decode::greedy(&mut self.stepper, history, options, |_| ControlFlow::Continue(()))?;
+            let best =
+                decode::greedy(&mut self.stepper, history, options, &mut |_| ControlFlow::Continue(()))?;
             self.finished.clear();
             let _ = self.finished.push(best);
         } else {
@@ -275,7 +276,8 @@ impl<'m, 'b> Session<'m, 'b> {
         mut on_step: impl FnMut(usize, &[Cell<u16>]),
     ) -> Result<(), RunError> {
         self.forced(tokens, |step, stepper| {
-            on_step(step, stepper.frame.attention.get(..stepper.frame.source_len).unwrap_or(&[]));
+            let weights = stepper.frame.attention.get(..stepper.frame.source_len).unwrap_or(&[]);
+            on_step(step, unsigned(weights));
         })
     }
 

@@ -125,6 +125,13 @@ pub(crate) fn tanh_table() -> *const i16 {
     table.as_ptr()
 }
 
+/// The table of 2^-x that assembly reads.
+#[cfg(any(armv7m, arm_dsp))]
+pub(crate) fn exp2_table() -> *const u16 {
+    let table: &'static [u16; 65] = &EXP2;
+    table.as_ptr()
+}
+
 /// Hyperbolic tangent of a Q3.12 number, Q0.15; error below 1.3e-4.
 #[inline]
 pub const fn tanh(x: i16) -> i16 {

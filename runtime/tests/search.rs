@@ -145,7 +145,8 @@ fn a_beam_of_one_is_greedy_to_the_bit() {
     for seed in 0..500 {
         let options = Options { min_len: (seed % 3) as u16, ..Options::default() };
         let (mut a, mut b) = ([0; 12], [0; 24]);
-        let one = greedy(&mut Toy::new(seed, 9), &mut a, &options, |_| ControlFlow::Continue(())).unwrap();
+        let one =
+            greedy(&mut Toy::new(seed, 9), &mut a, &options, &mut |_| ControlFlow::Continue(())).unwrap();
         let beam = beam(&mut Toy::new(seed, 9), &mut b, &options).unwrap();
         assert_eq!(a[..one.len as usize], tokens(&b, 12, &beam[0]));
         assert_eq!((one.log2_prob, one.score.to_bits()), (beam[0].log2_prob, beam[0].score.to_bits()));
@@ -184,12 +185,12 @@ fn the_callback_stops_and_the_minimum_length_holds() {
     for seed in 0..100 {
         let mut history = [0; 20];
         let mut seen = 0;
-        let stop = |_| {
+        let mut stop = |_| {
             seen += 1;
             if seen == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let options = Options { min_len: 5, ..Options::default() };
-        let f = greedy(&mut Toy::new(seed, 5), &mut history, &options, stop).unwrap();
+        let f = greedy(&mut Toy::new(seed, 5), &mut history, &options, &mut stop).unwrap();
         assert_eq!((f.len, f.complete), (3, false));
         let mut history = [0; 8 * 20];
         let options = Options { beam_size: 4, min_len: 5, max_len: 9, ..Options::default() };
@@ -197,4 +198,17 @@ fn the_callback_stops_and_the_minimum_length_holds() {
             assert!((5..=9).contains(&f.len), "{f:?}");
         }
     }
+}
+
+#[test]
+fn the_largest_vocabulary_is_searched_to_its_last_token() {
+    // The number after the last token's is not a 16-bit one if a loop steps too far.
+    let mut history = [0; 4];
+    let one = greedy(&mut Toy::new(2, 65_535), &mut history[..2], &Options::default(), &mut |_| {
+        ControlFlow::Continue(())
+    });
+    assert!(one.unwrap().score.is_finite());
+    let mut toy = Toy::new(2, 65_535);
+    let found = beam(&mut toy, &mut [0; 8], &Options { beam_size: 2, ..Options::default() }).unwrap();
+    assert!(!found.is_empty());
 }

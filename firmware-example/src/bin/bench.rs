@@ -12,7 +12,7 @@ use kinglet_firmware::cpu::Counter;
 use kinglet_firmware::entry;
 use semihosting::process;
 
-/// Source positions whose mean is reported. Two, so that the largest shape does not wrap a 24-bit timer.
+/// Repetitions whose mean is reported. Two, so that the largest shape does not wrap a 24-bit timer.
 const STEPS: usize = 2;
 
 struct Shape {
@@ -20,11 +20,23 @@ struct Shape {
     input: u16,
     unit: &'static str,
     size: u16,
-    /// The embedding and the operation at every source position.
+    measure: Measure,
     with: &'static Aligned<[u8]>,
-    /// The embedding alone.
+    /// The same without what is measured.
     without: &'static Aligned<[u8]>,
 }
+
+/// What is repeated.
+#[derive(Clone, Copy)]
+enum Measure {
+    /// Source positions, with an embedding and the operation at each.
+    Encode,
+    /// Target steps of a search, from the second on: at the first a beam has one hypothesis alone.
+    Search { beam: u8 },
+}
+
+/// Source positions while target steps are repeated.
+const SOURCE: usize = 8;
 
 static SHAPES: &[Shape] = include!(concat!(env!("OUT_DIR"), "/bench.rs"));
 
@@ -33,9 +45,9 @@ entry!(start, RAM: Arena<{ board::ARENA }> = Arena::new());
 fn start(ram: &mut Arena<{ board::ARENA }>) -> ! {
     if let Some(mut out) = Board::take() {
         let mut counter = Counter::start();
-        for Shape { kernel, input, unit, size, with, without } in SHAPES {
-            let with = instructions(&with.0, ram, &mut counter);
-            let without = instructions(&without.0, ram, &mut counter);
+        for Shape { kernel, input, unit, size, measure, with, without } in SHAPES {
+            let with = instructions(&with.0, *measure, ram, &mut counter);
+            let without = instructions(&without.0, *measure, ram, &mut counter);
             write!(out, "\"kernel\":\"{kernel}\",\"in\":{input},\"{unit}\":{size},").ok();
             write!(out, "\"steps\":{STEPS},\"instructions\":").ok();
             match (with, without) {
@@ -48,21 +60,32 @@ fn start(ram: &mut Arena<{ board::ARENA }>) -> ! {
     process::exit(0)
 }
 
-/// Instructions of one source position. `None` when the blob is refused or does not fit the RAM.
+/// Instructions of one repetition. `None` when the blob is refused or does not fit the RAM.
 ///
 /// `bench.sh` takes the same differences of the cycles between the markers: for a shape four regions, in this order.
-fn instructions(blob: &[u8], ram: &mut [u8], counter: &mut Counter) -> Option<u64> {
+fn instructions(blob: &[u8], measure: Measure, ram: &mut [u8], counter: &mut Counter) -> Option<u64> {
     let model = Model::from_bytes(blob).ok()?;
-    let long = ticks(&model, ram, counter, STEPS + 1)?;
-    let all = long.wrapping_sub(ticks(&model, ram, counter, 1)?) & Counter::MASK;
+    let long = ticks(&model, measure, ram, counter, STEPS)?;
+    let all = long.wrapping_sub(ticks(&model, measure, ram, counter, 0)?) & Counter::MASK;
     let per = STEPS as u64 * 16;
     Some((Counter::sixteenths(all) + per / 2) / per)
 }
 
-/// Ticks that encoding `positions` source tokens takes, and a step program that does nothing.
-fn ticks(model: &Model<'_>, ram: &mut [u8], counter: &mut Counter, positions: usize) -> Option<u32> {
-    let mut session = Session::new(model, ram, model.limits(1)).ok()?;
-    session.read_ids([0; STEPS + 1].get(..positions)?).ok()?;
-    let (ticks, found) = counter.count(|| session.greedy(&Options::default()).is_ok());
+/// Ticks of encoding and searching with so many repetitions beyond the least.
+fn ticks(
+    model: &Model<'_>,
+    measure: Measure,
+    ram: &mut [u8],
+    counter: &mut Counter,
+    repetitions: usize,
+) -> Option<u32> {
+    let (positions, len, beam) = match measure {
+        Measure::Encode => (1 + repetitions, 1, 1),
+        Measure::Search { beam } => (SOURCE, 2 + repetitions as u16, beam),
+    };
+    let mut session = Session::new(model, ram, model.limits(beam)).ok()?;
+    session.read_ids([0; SOURCE].get(..positions)?).ok()?;
+    let options = Options { beam_size: beam, min_len: len, max_len: len, ..Options::default() };
+    let (ticks, found) = counter.count(|| session.beam(&options).is_ok());
     found.then_some(ticks)
 }

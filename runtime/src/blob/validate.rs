@@ -5,14 +5,19 @@
 
 use super::schema::*;
 use super::{ALIGN, matrix, take_op, take_pass, tensor};
+use crate::decode::MAX_BEAM;
 use crate::error::{Fault, LoadError};
 use crate::fixed::MAX_MANTISSA;
+use crate::frame::{Size, arrange};
 use crate::kernels::{Layout, ROWS};
 
 /// Most elements of an attention energy, so that the score's sum stays below 2^31.
 const MAX_ENERGY: usize = 512;
 /// Most columns of a product.
 const MAX_COLUMNS: usize = 16_384;
+/// Fewer 16-bit words than this take all slots with the longest source and the widest beam, so that no size of RAM
+/// overflows where addresses have 32 bits.
+const MAX_WORDS: usize = 1 << 29;
 /// Longest source or target that a model may be planned for.
 pub const MAX_LENGTH: u16 = 4096;
 
@@ -100,6 +105,8 @@ impl Context<'_> {
             ensure(slot.region as u16 <= regions, Fault::Slot)?;
             regions = regions.max(slot.region as u16 + 1);
         }
+        let largest = Size { source: MAX_LENGTH as usize, beam: MAX_BEAM, lanes: 2 };
+        ensure(arrange(d.slots, largest, &mut []) < MAX_WORDS, Fault::Range)?;
         self.vocabulary(d.source)?;
         let size = self.vocabulary(d.target)?;
         let logits = self.slot(d.logits, Kind::I16, Extent::Once)?;

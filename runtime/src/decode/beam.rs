@@ -3,9 +3,10 @@
 
 use heapless::Vec;
 
-use super::{Decoder, Finished, MAX_BEAM, Options, log_softmax};
+use super::{Decoder, Finished, MAX_BEAM, Options};
 use crate::error::RunError;
 use crate::kernels::LANES;
+use crate::ops::softmax::LogSoftmax;
 
 /// A hypothesis that grows: where its state and tokens are, and its log-probability so far.
 #[derive(Clone, Copy)]
@@ -63,14 +64,18 @@ pub fn beam<D: Decoder>(
             }
             decoder.step(steps.get(..pair.len()).unwrap_or(&steps))?;
             for (lane, hypothesis) in pair.iter().enumerate() {
-                let log = log_softmax(decoder, lane);
+                let (logits, bits) = decoder.logits(lane);
+                let log = LogSoftmax::of(logits, bits);
+                // What no candidate may fall below, once there are enough.
+                let mut least = least(&candidates, 2 * width);
                 let parent = (first + lane) as u8;
-                for (token, logit) in (0u16..).zip(decoder.logits(lane).0) {
-                    if token == eos && len < options.min_len as usize {
+                for (logit, token) in logits.iter().zip(0u16..) {
+                    let log2_prob = hypothesis.log2_prob.saturating_add(log.log_prob(logit.get()));
+                    if log2_prob <= least || (token == eos && len < options.min_len as usize) {
                         continue;
                     }
-                    let log2_prob = hypothesis.log2_prob.saturating_add(log.log_prob(logit.get()));
                     insert(&mut candidates, 2 * width, Candidate { log2_prob, token, parent });
+                    least = self::least(&candidates, 2 * width);
                 }
             }
             first += lanes;
@@ -105,15 +110,16 @@ pub fn beam<D: Decoder>(
     Ok(())
 }
 
-/// Keeps the best `most` candidates, best first; a later one goes behind its equals.
+/// The log-probability that a candidate must exceed to be among the best `most`.
+fn least(candidates: &Candidates, most: usize) -> i32 {
+    candidates.get(most - 1).map_or(i32::MIN, |candidate| candidate.log2_prob)
+}
+
+/// Puts a candidate among the best `most`, best first, behind its equals.
+#[inline(never)]
 fn insert(candidates: &mut Candidates, most: usize, new: Candidate) {
     if candidates.len() >= most {
-        match candidates.last() {
-            Some(worst) if new.log2_prob > worst.log2_prob => {
-                candidates.pop();
-            }
-            _ => return,
-        }
+        candidates.pop();
     }
     let _ = candidates.push(new);
     let mut right: Option<&mut Candidate> = None;

@@ -2,8 +2,10 @@
 
 use core::ops::ControlFlow;
 
-use super::{Decoder, Finished, Options, log_softmax};
+use super::{Decoder, Finished, Options};
 use crate::error::RunError;
+use crate::kernels;
+use crate::ops::softmax::LogSoftmax;
 
 /// Decodes into `history`, one token at a time; `on_token` sees each and may stop the search.
 ///
@@ -15,23 +17,26 @@ pub fn greedy<D: Decoder>(
     decoder: &mut D,
     history: &mut [u16],
     options: &Options,
-    mut on_token: impl FnMut(u16) -> ControlFlow<()>,
+    on_token: &mut dyn FnMut(u16) -> ControlFlow<()>,
 ) -> Result<Finished, RunError> {
     let (mut token, eos) = decoder.marks();
     let (mut len, mut complete, mut log2_prob) = (0, false, 0i32);
     for slot in history.iter_mut().take(options.max_len as usize) {
         decoder.step(&[(0, token)])?;
         let allow_end = len >= options.min_len as usize;
-        let (logits, _) = decoder.logits(0);
-        let mut best: Option<(u16, i16)> = None;
-        for (id, logit) in (0u16..).zip(logits) {
-            let logit = logit.get();
-            if (id != eos || allow_end) && best.is_none_or(|(_, b)| logit > b) {
-                best = Some((id, logit));
-            }
+        let (logits, bits) = decoder.logits(0);
+        // The best token, and the largest logit of all: the end mark's when it may not come yet.
+        let (mut id, largest) = kernels::largest(logits);
+        let mut logit = largest;
+        if id == eos as usize && !allow_end {
+            // The largest of the others: the end mark's is out of the way for a moment.
+            let Some(end) = logits.get(id) else { break };
+            let hidden = end.replace(i16::MIN);
+            (id, logit) = kernels::largest(logits);
+            end.set(hidden);
         }
-        let Some((id, logit)) = best else { break };
-        log2_prob = log2_prob.saturating_add(log_softmax(decoder, 0).log_prob(logit));
+        let id = id as u16;
+        log2_prob = log2_prob.saturating_add(LogSoftmax::new(logits, largest, bits).log_prob(logit));
         if id == eos {
             complete = true;
             break;

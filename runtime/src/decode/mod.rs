@@ -13,7 +13,6 @@ use core::cell::Cell;
 use core::num::NonZeroU32;
 
 use crate::error::RunError;
-use crate::ops::softmax::LogSoftmax;
 use crate::tables::{exp2_neg, log2};
 
 /// Widest beam.
@@ -100,11 +99,6 @@ fn penalize(log2_prob: i32, length: NonZeroU32, length_penalty: f32) -> f32 {
 /// Natural logarithm of a probability given in 2^-16 log2 units.
 pub(crate) fn natural(log2_prob: i32) -> f32 {
     log2_prob as f32 * (core::f32::consts::LN_2 / 65_536.0)
-}
-
-fn log_softmax(decoder: &impl Decoder, lane: usize) -> LogSoftmax {
-    let (logits, bits) = decoder.logits(lane);
-    LogSoftmax::new(logits, bits)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 use core::cell::Cell;
 
 use crate::blob::schema::GRU_GROUP;
-use crate::fixed::{saturate_i16, shift_round};
-use crate::tables::{sigmoid, tanh};
+use crate::fixed::{saturate_i8, saturate_i16, shift_round};
+use crate::tables::{exp2_neg, sigmoid, tanh};
 
 /// Long short-term memory: new cell and hidden states of units whose sums i, f, g, o stand side by side.
 ///
@@ -38,5 +38,66 @@ pub fn gru(sums: &[[Cell<i16>; GRU_GROUP]; 4], states: &[Cell<i16>], bits: u32) 
         let n = n.get() as i32 + shift_round(r * u.get() as i32, to_q12);
         let n = tanh(saturate_i16(n)) as i32;
         state.set(saturate_i16(n + shift_round(z * (state.get() as i32 - n), 15)));
+    }
+}
+
+/// Sum of `2^(x - largest)` in 2^-15 over 16-bit values with `bits` fraction bits, 0 to 15, none above `largest`.
+#[cfg_attr(armv6m, inline(never))]
+pub fn sum_exp2(values: &[Cell<i16>], largest: i16, bits: u32) -> u32 {
+    let power = |x: &Cell<i16>| exp2_neg((largest as i32 - x.get() as i32) as u32, bits & 15);
+    values.iter().map(power).fold(0u32, u32::wrapping_add)
+}
+
+/// Additive attention for one source position: `v . tanh(query + key)`, as many terms as the shortest has.
+///
+/// A key counts in `scale` times 2^-18, a query in 2^(`up` - 12).
+#[inline]
+pub fn energy(key: &[Cell<i8>], query: &[Cell<i16>], v: &[u8], scale: i32, up: u32) -> i32 {
+    let mut sum = 0i32;
+    for ((key, query), &v) in key.iter().zip(query).zip(v) {
+        let x = shift_round(key.get() as i32 * scale, 6) + ((query.get() as i32) << up);
+        sum = sum.wrapping_add(v as i8 as i32 * tanh(saturate_i16(x)) as i32);
+    }
+    sum
+}
+
+/// Sum of values, rows as wide as `to`, weighted in 2^-15, rounded to int8.
+#[inline]
+pub fn context(values: &[Cell<i8>], weights: &[Cell<i16>], to: &[Cell<i8>]) {
+    for (i, to_one) in to.iter().enumerate() {
+        let mut sum = 0i32;
+        let mut at = i;
+        for weight in weights {
+            let Some(value) = values.get(at) else { break };
+            sum = sum.wrapping_add(weight.get() as u16 as i32 * value.get() as i32);
+            at += to.len();
+        }
+        to_one.set(saturate_i8(shift_round(sum, 15)));
+    }
+}
+
+/// The largest value and the first place where it stands; of none, 0 and the least that there can be.
+#[cfg_attr(armv6m, inline(never))]
+pub fn largest(values: &[Cell<i16>]) -> (usize, i16) {
+    let (mut at, mut largest) = (0, i16::MIN);
+    for (i, value) in values.iter().enumerate() {
+        if value.get() > largest {
+            (at, largest) = (i, value.get());
+        }
+    }
+    (at, largest)
+}
+
+/// [`energy`] of two queries.
+#[cfg(not(any(armv6m, armv7m, arm_dsp)))]
+pub fn energy_two(key: &[Cell<i8>], queries: [&[Cell<i16>]; 2], v: &[u8], scale: i32, up: u32) -> [i32; 2] {
+    queries.map(|query| energy(key, query, v, scale, up))
+}
+
+/// [`context`] of two vectors of weights.
+#[cfg(not(any(armv6m, armv7m, arm_dsp)))]
+pub fn context_two(values: &[Cell<i8>], weights: [&[Cell<i16>]; 2], to: [&[Cell<i8>]; 2]) {
+    for (weights, to) in weights.into_iter().zip(to) {
+        context(values, weights, to);
     }
 }

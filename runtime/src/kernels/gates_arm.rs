@@ -79,3 +79,12 @@ pub fn gru(sums: &[[Cell<i16>; GRU_GROUP]; 4], states: &[Cell<i16>], bits: u32) 
     // SAFETY: sums of a group of units are there, and as many states as the job says.
     unsafe { kinglet_gru(&job) }
 }
+
+#[cfg(not(armv6m))]
+pub use attention::{context, energy, largest, sum_exp2};
+#[cfg(arm_dsp)]
+pub use attention::{context_two, energy_two};
+
+#[cfg(not(armv6m))]
+#[path = "attention_arm.rs"]
+mod attention;

@@ -8,8 +8,11 @@ mod arm_dsp;
 #[cfg_attr(any(armv6m, armv7m, arm_dsp), expect(dead_code, reason = "these cores have their own"))]
 mod gates;
 #[cfg(any(armv6m, armv7m, arm_dsp))]
+#[cfg_attr(mve, expect(dead_code, reason = "Helium has its own, but for what is left of a vector"))]
 mod gates_arm;
 pub mod layout;
+#[cfg(mve)]
+mod mve;
 #[cfg(feature = "std")]
 pub(crate) mod panels;
 mod portable;
@@ -21,10 +24,18 @@ mod vector;
 mod x86;
 
 #[cfg(not(any(armv6m, armv7m, arm_dsp)))]
-pub use gates::{gru, lstm};
-#[cfg(any(armv6m, armv7m, arm_dsp))]
+pub use gates::{context, context_two, energy, energy_two, gru, largest, lstm, sum_exp2};
+#[cfg(armv6m)]
+pub use gates::{context, energy, largest, sum_exp2};
+#[cfg(any(armv7m, arm_dsp))]
+pub use gates_arm::{context, energy, largest, sum_exp2};
+#[cfg(arm_dsp)]
+pub use gates_arm::{context_two, energy_two};
+#[cfg(all(any(armv6m, armv7m, arm_dsp), not(mve)))]
 pub use gates_arm::{gru, lstm};
 pub use layout::{Bits, Layout};
+#[cfg(mve)]
+pub use mve::{gru, lstm};
 #[cfg(feature = "std")]
 pub use panels::Isa;
 
@@ -60,10 +71,10 @@ pub struct Rows<'a> {
     pub multipliers: &'a [u8],
 }
 
-/// Columns of a product, prepared for the kernels.
+/// Columns of a product, or a part of them that starts and ends with a tile.
 #[derive(Debug, Clone, Copy)]
 pub struct Columns<'a> {
-    /// Columns, padded, with the layout's offset added.
+    /// Columns, padded, with the layout's offset added, then put in order by [`prepare`].
     pub values: &'a [i16],
     /// Their sum.
     pub total: i32,
@@ -81,6 +92,23 @@ pub fn total(values: &[i16]) -> i32 {
     values.iter().fold(0i32, |sum, &x| sum.wrapping_add(x as i32))
 }
 
+/// Whether this core's kernel has its own order of a layout's columns; it adds them up by itself.
+const fn reorders(layout: Layout) -> bool {
+    cfg!(mve) && matches!(layout, Layout::Blocks)
+}
+
+/// Puts gathered columns (whole tiles) in the order in which this core's kernel for a layout reads them: once, after
+/// [`total`] and before [`project`]. Columns of interleaved vectors stay as they are.
+#[inline]
+pub fn prepare(layout: Layout, columns: &mut [i16]) {
+    #[cfg(mve)]
+    if reorders(layout) {
+        mve::prepare(columns);
+    }
+    #[cfg(not(mve))]
+    let _ = (layout, columns);
+}
+
 /// A row's sum to its result: bias added, requantized, saturated.
 #[inline(always)]
 fn result(sum: i32, [b0, b1, b2, b3, m0, m1, pre, _]: &[u8; 8], post: u8) -> i16 {
@@ -92,6 +120,10 @@ fn result(sum: i32, [b0, b1, b2, b3, m0, m1, pre, _]: &[u8; 8], post: u8) -> i16
 ///
 /// `to` has as many elements as there are rows, a multiple of four; what is short ends the work early.
 pub fn project(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
+    #[cfg(mve)]
+    if mve::project(rows, columns, to) {
+        return;
+    }
     #[cfg(arm_dsp)]
     if arm_dsp::project(rows, columns, to) {
         return;
@@ -124,7 +156,8 @@ fn by_runs(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
                 let Some((now, rest)) = multipliers.split_first_chunk() else { return };
                 (factors, multipliers) = (now, rest);
             }
-            let part = dot4(rows.layout, rows.bits, stream, &Columns::new(values));
+            let total = if reorders(rows.layout) { 0 } else { total(values) };
+            let part = dot4(rows.layout, rows.bits, stream, &Columns { values, total });
             for ((sum, part), factor) in sums.iter().zip(part).zip(factors) {
                 sum.set(sum.get().wrapping_add(part.wrapping_mul(*factor as i32)));
             }
@@ -151,12 +184,16 @@ pub const fn interleaved(layout: Layout, group: u16) -> bool {
 
 /// Whether kernels ask for the sums of columns.
 pub const fn needs_totals(layout: Layout, bits: Bits) -> bool {
-    matches!(layout, Layout::Tiles) || matches!(bits, Bits::Int4)
+    matches!(layout, Layout::Tiles) || (matches!(bits, Bits::Int4) && !reorders(layout))
 }
 
 /// Sums of four rows over a run of columns, by this core's kernel when the layout is its own.
 #[cfg_attr(armv6m, inline(never))]
 fn dot4(layout: Layout, bits: Bits, stream: &[u8], columns: &Columns<'_>) -> [i32; 4] {
+    #[cfg(mve)]
+    if let Some(sums) = mve::dot4(layout, bits, stream, columns) {
+        return sums;
+    }
     #[cfg(arm_dsp)]
     if let Some(sums) = arm_dsp::dot4(layout, bits, stream, columns) {
         return sums;

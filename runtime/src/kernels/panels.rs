@@ -416,7 +416,7 @@ pub(crate) struct Energies<'a> {
     pub key_scale: u16,
     pub v: &'a [u8],
     pub score: Multiplier,
-    pub scores: &'a [Cell<u16>],
+    pub scores: &'a [Cell<i16>],
 }
 
 kernel!(
@@ -446,7 +446,7 @@ fn energies_with<V: Vector>(job: &Energies<'_>) -> Option<()> {
             sum = sum.add(V::from_i8(&v).mul(tanh(x)));
         }
         let sum = sum.to_i32().iter().fold(0i32, |all, &x| all.wrapping_add(x));
-        score.set(saturate_i16(requantize(sum, job.score)) as u16);
+        score.set(saturate_i16(requantize(sum, job.score)));
     }
     Some(())
 }
@@ -454,8 +454,8 @@ fn energies_with<V: Vector>(job: &Energies<'_>) -> Option<()> {
 /// Attention's weighted sum.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context<'a> {
-    /// In 2^-15.
-    pub weights: &'a [Cell<u16>],
+    /// In 2^-15, unsigned.
+    pub weights: &'a [Cell<i16>],
     /// A row of as many bytes as `to` for each weight.
     pub values: &'a [Cell<i8>],
     pub to: &'a [Cell<i8>],
@@ -473,7 +473,7 @@ fn context_with<V: Vector>(job: &Context<'_>) -> Option<()> {
         let mut sum = V::splat(0);
         for (t, weight) in job.weights.iter().enumerate() {
             let row = job.values.get(t * width..)?.get(..width)?;
-            sum = sum.add(V::from_i8(&read(row, start)).mul(V::splat(weight.get() as i32)));
+            sum = sum.add(V::from_i8(&read(row, start)).mul(V::splat(i32::from(weight.get() as u16))));
         }
         let sum = shift_round(sum, 15).min(V::splat(127)).max(V::splat(-127));
         write(job.to, start, sum.to_i8());
@@ -579,7 +579,7 @@ mod tests {
         linear(isa, &job).unwrap();
         linear(isa, &Linear { tanh: None, words: &[], bytes: &narrow, ..job }).unwrap();
         let (keys, scores, context_to) =
-            (bytes(3 * units, 11), [const { Cell::new(0u16) }; 3], bytes(units, 12));
+            (bytes(3 * units, 11), [const { Cell::new(0i16) }; 3], bytes(units, 12));
         let score = Multiplier { mantissa: 20_000, pre: 9, post: 13 };
         let v = noise(units, 13);
         let (query, scores) = (&results[..], &scores[..]);
@@ -588,7 +588,7 @@ mod tests {
         context(isa, &Context { weights: scores, values: &keys, to: &context_to }).unwrap();
         let words = [&states, &cells, &results].into_iter().flatten().map(Cell::get);
         let bytes = [&out, &narrow, &context_to].into_iter().flatten().map(|b| i16::from(b.get()));
-        words.chain(bytes).chain(scores.iter().map(|s| s.get() as i16)).collect()
+        words.chain(bytes).chain(scores.iter().map(Cell::get)).collect()
     }
 
     #[test]

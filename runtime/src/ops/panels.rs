@@ -156,7 +156,7 @@ fn attend(frame: &mut Frame<'_, '_>, op: &Attend) -> Option<()> {
         &panels::Energies {
             query,
             query_bits: op.query_bits,
-            keys: frame.rows(op.keys)?,
+            keys: frame.sequence(op.keys)?,
             key_scale: op.key_scale,
             v: frame.tensor(op.v, query.len())?,
             score: op.score,
@@ -165,5 +165,8 @@ fn attend(frame: &mut Frame<'_, '_>, op: &Attend) -> Option<()> {
     )?;
     softmax(scores, op.score_bits as u32);
     let to = frame.bytes(op.to, 0)?;
-    panels::context(Isa::detected(), &panels::Context { weights: scores, values: frame.rows(op.values)?, to })
+    panels::context(
+        Isa::detected(),
+        &panels::Context { weights: scores, values: frame.sequence(op.values)?, to },
+    )
 }

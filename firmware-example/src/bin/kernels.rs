@@ -1,0 +1,31 @@
+//! Compares the core's kernels with their definition, in the same cases as the host's tests. `kernels.sh` runs it.
+//!
+//! Prints how many cases agreed, or the first difference, and leaves the emulator with 0 or 1.
+#![no_std]
+#![no_main]
+
+use core::fmt::Write;
+
+use kinglet_firmware::board::Board;
+use kinglet_firmware::entry;
+use semihosting::process;
+
+#[path = "../../../runtime/tests/common/kernels.rs"]
+mod cases;
+
+entry!(start, ROOM: cases::Room = cases::Room::new());
+
+fn start(room: &mut cases::Room) -> ! {
+    let Some(mut out) = Board::take() else { process::exit(1) };
+    let agreed = cases::products(room).and_then(|products| Ok((products, cases::gates()?)));
+    match agreed {
+        Ok((products, gates)) => {
+            writeln!(out, "{products} products and {gates} gates agree").ok();
+            process::exit(0)
+        }
+        Err(difference) => {
+            writeln!(out, "{difference}").ok();
+            process::exit(1)
+        }
+    }
+}
