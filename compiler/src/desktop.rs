@@ -5,6 +5,8 @@ use std::path::Path;
 use kinglet::{Limits, Model, Options, RunError, Session};
 
 use crate::error::{Error, Result};
+use crate::retile;
+pub use crate::retile::retile;
 
 /// Longest source or target that the runtime takes, in tokens.
 pub const MAX_LENGTH: u16 = 4096;
@@ -38,7 +40,7 @@ pub struct Buffer(Vec<u8>);
 
 impl Buffer {
     /// At least `bytes` bytes.
-    fn get(&mut self, bytes: usize) -> &mut [u8] {
+    pub fn get(&mut self, bytes: usize) -> &mut [u8] {
         const ALIGN: usize = 4;
         if self.0.len() < bytes + ALIGN {
             self.0.resize(bytes + ALIGN, 0);
@@ -62,6 +64,42 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 /// [`Error::Blob`] with what the runtime has against it.
 pub fn load<'a>(bytes: &'a [u8], path: &Path) -> Result<Model<'a>> {
     Model::from_bytes(bytes).map_err(|e| Error::Blob { path: path.into(), reason: e.to_string() })
+}
+
+/// A blob in memory, arranged for this processor: see [`retile`](fn@retile).
+#[derive(Debug)]
+pub struct Image {
+    bytes: Vec<u8>,
+    /// Where the blob begins: a multiple of [`retile::ALIGN`] in memory.
+    start: usize,
+}
+
+impl Image {
+    /// Rearranges the bytes of a file.
+    ///
+    /// # Errors
+    /// [`Error::Blob`] with what the runtime has against it.
+    pub fn new(blob: &[u8], path: &Path) -> Result<Self> {
+        let blob = retile(blob).map_err(|e| Error::Blob { path: path.into(), reason: e.to_string() })?;
+        let mut bytes = vec![0; blob.len() + retile::ALIGN];
+        let start = bytes.as_ptr().align_offset(retile::ALIGN);
+        bytes[start..][..blob.len()].copy_from_slice(&blob);
+        bytes.truncate(start + blob.len());
+        Ok(Self { bytes, start })
+    }
+
+    /// Reads a blob file.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Blob`].
+    pub fn read(path: &Path) -> Result<Self> {
+        Self::new(&read(path)?, path)
+    }
+
+    /// The model; its answers are those of the file's.
+    pub fn model(&self) -> Model<'_> {
+        Model::from_bytes(&self.bytes[self.start..]).expect("retiling keeps a checked blob sound")
+    }
 }
 
 /// Limits that fit a text: the planned ones, or longer where the text or the options ask for it.

@@ -25,6 +25,7 @@ pub mod pack;
 pub mod plan;
 pub mod quantize;
 pub mod report;
+pub mod retile;
 pub mod tiles;
 pub mod time;
 

@@ -98,6 +98,7 @@ fn stream(layout: Layout, bits: Bits, columns: usize, weight: impl Fn(usize, usi
                 *byte = (nibble(0) | nibble(1) << 4) as u8;
             }
         }
+        (Layout::Panels, _) => unreachable!("panels are never written to a file: `retile` makes them"),
     }
     bytes
 }

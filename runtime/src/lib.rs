@@ -27,6 +27,8 @@
 //! `ops` (layers), `frame` (RAM while running), [`decode`] (search), `vocab`, `model`, `session`.
 
 #![no_std]
+#[cfg(feature = "std")]
+extern crate std;
 
 pub mod blob;
 pub mod decode;

@@ -19,7 +19,7 @@ const HALF: [i16; 257] = {
 
 /// The same over [-8, 8]: half a kilobyte more, a few instructions less.
 #[cfg(any(test, not(armv6m)))]
-const TANH: [i16; 513] = {
+pub(crate) const TANH: [i16; 513] = {
     let mut table = [0; 513];
     let mut i = 0;
     while i < 257 {

@@ -9,7 +9,7 @@ use kinglet_train::data::{Pair, corpus};
 use kinglet_train::metrics::score;
 
 use super::options::DecodingArgs;
-use crate::desktop;
+use crate::desktop::{self, Image};
 
 /// Score a blob on a corpus
 #[derive(Debug, clap::Args)]
@@ -46,8 +46,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         )
         .into());
     }
-    let bytes = desktop::read(&args.blob)?;
-    let model = desktop::load(&bytes, &args.blob)?;
+    let image = Image::read(&args.blob)?;
+    let model = image.model();
     let options = args.decoding.search(model.limits(1).target)?;
     let pairs = corpus::read(&args.data)?;
     let sources: Vec<&str> = corpus::group(&pairs).iter().map(|case| case.source).collect();

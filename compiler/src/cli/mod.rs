@@ -4,6 +4,7 @@
 //! files, 2 wrong usage, 130 interrupted.
 
 pub mod attention;
+pub mod bench;
 pub mod compile;
 pub mod demo;
 pub mod evaluate;
@@ -30,6 +31,7 @@ enum Command {
     Inspect(inspect::Args),
     Run(run::Args),
     Evaluate(evaluate::Args),
+    Bench(bench::Args),
     Demo(demo::Args),
 }
 
@@ -40,6 +42,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Run(args) => run::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Evaluate(args) => evaluate::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo::run(&args),
     };
     result.unwrap_or_else(|error| report("kinglet", &error))

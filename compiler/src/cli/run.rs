@@ -10,7 +10,7 @@ use kinglet_train::cli::Usage;
 
 use super::attention;
 use super::options::DecodingArgs;
-use crate::desktop::{self, Buffer};
+use crate::desktop::{self, Buffer, Image};
 
 /// Decode lines of standard input to lines of standard output with a blob
 #[derive(Debug, clap::Args)]
@@ -39,8 +39,8 @@ pub struct Args {
 /// # Errors
 /// Whatever reading the blob gives; a line that is not UTF-8 or too long, with its number.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let bytes = desktop::read(&args.blob)?;
-    let model = desktop::load(&bytes, &args.blob)?;
+    let image = Image::read(&args.blob)?;
+    let model = image.model();
     let options = args.decoding.search(model.limits(1).target)?;
     let wanted = args.num_hypotheses.unwrap_or(if args.n_best { options.beam_size } else { 1 });
     if wanted > options.beam_size {

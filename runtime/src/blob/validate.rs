@@ -209,16 +209,17 @@ impl Context<'_> {
     fn matrix(&self, offset: Matrix, streams: usize, parts: [usize; 2], apart: [usize; 2]) -> Check {
         self.tensor(offset, 16)?;
         let matrix = matrix(self.data, offset).ok_or(Fault::Range)?;
+        let rows = self.layout.rows();
         let over = |part: [usize; 2]| -> usize {
             streams * (part[0] + part[1]) + apart[0] * part[0] + apart[1] * part[1]
         };
         ensure((1..=23).contains(&matrix.post), Fault::Range)?;
-        self.tensor(matrix.weights, matrix.bits.stream_bytes(over(parts)))?;
+        self.tensor(matrix.weights, matrix.bits.stream_bytes(over(parts)) / ROWS * rows)?;
         if let Some(group) = core::num::NonZeroUsize::new(matrix.group as usize) {
             ensure(group.get() <= 256 && group.get().is_multiple_of(16), Fault::Range)?;
-            self.tensor(matrix.multipliers, over(parts.map(|part| (part + group.get() - 1) / group)) * ROWS)?;
+            self.tensor(matrix.multipliers, over(parts.map(|part| (part + group.get() - 1) / group)) * rows)?;
         }
-        let rows = (streams + apart[0] + apart[1]) * ROWS;
+        let rows = (streams + apart[0] + apart[1]) * rows;
         for record in self.tensor(matrix.rows, rows * 8)?.as_chunks::<8>().0 {
             let [_, _, _, _, m0, m1, pre, zero] = *record;
             let mantissa = u16::from_le_bytes([m0, m1]);
@@ -245,10 +246,13 @@ impl Context<'_> {
         self.gathers(x + h)?;
         if gru {
             // r and z over [x; h], W_n over x, U_n over h.
-            let groups = units.div_ceil(ROWS);
+            let groups = units.div_ceil(self.layout.rows());
             self.matrix(matrix, 2 * groups, [x, h], [if x == 0 { 0 } else { groups }, groups])?;
         } else {
-            self.matrix(matrix, units, [x, h], [0, 0])?;
+            // A stream a unit or, of wider streams, four for as many units as they have rows.
+            let rows = self.layout.rows();
+            let streams = if rows == ROWS { units } else { 4 * units.div_ceil(rows) };
+            self.matrix(matrix, streams, [x, h], [0, 0])?;
         }
         self.table(table, units * if gru { 3 } else { 4 })
     }
@@ -276,7 +280,12 @@ impl Context<'_> {
                 ensure(kind == Kind::I16 || op.activation == Activation::None, Fault::Kind)?;
                 let columns = self.inputs(&op.inputs)?;
                 self.gathers(columns)?;
-                self.matrix(op.matrix, (op.to.width as usize).div_ceil(ROWS), [columns, 0], [0, 0])?;
+                self.matrix(
+                    op.matrix,
+                    (op.to.width as usize).div_ceil(self.layout.rows()),
+                    [columns, 0],
+                    [0, 0],
+                )?;
                 self.table(&op.table, op.to.width as usize)
             }
             Op::Gru(op) => {

@@ -12,6 +12,9 @@ pub enum Layout {
     Pairs = 1,
     /// Cortex-M55: sixteen columns of a row side by side.
     Blocks = 2,
+    /// Desktops, never in a file: sixteen rows side by side, four columns of each in a 32-bit lane. Columns enter as `x + 128`.
+    #[cfg(feature = "std")]
+    Panels = 3,
 }
 
 impl Layout {
@@ -21,6 +24,8 @@ impl Layout {
             0 => Some(Self::Tiles),
             1 => Some(Self::Pairs),
             2 => Some(Self::Blocks),
+            #[cfg(feature = "std")]
+            3 => Some(Self::Panels),
             _ => None,
         }
     }
@@ -30,6 +35,17 @@ impl Layout {
         match self {
             Self::Tiles | Self::Pairs => 4,
             Self::Blocks => 16,
+            #[cfg(feature = "std")]
+            Self::Panels => 4,
+        }
+    }
+
+    /// Rows of a stream.
+    pub const fn rows(self) -> usize {
+        match self {
+            Self::Tiles | Self::Pairs | Self::Blocks => 4,
+            #[cfg(feature = "std")]
+            Self::Panels => 16,
         }
     }
 
@@ -38,6 +54,8 @@ impl Layout {
         match self {
             Self::Tiles => 128,
             Self::Pairs | Self::Blocks => 0,
+            #[cfg(feature = "std")]
+            Self::Panels => 128,
         }
     }
 
@@ -46,6 +64,8 @@ impl Layout {
         match self {
             Self::Pairs => 2,
             Self::Tiles | Self::Blocks => 1,
+            #[cfg(feature = "std")]
+            Self::Panels => 1,
         }
     }
 
@@ -75,7 +95,7 @@ impl Bits {
     }
 }
 
-/// The weight of a row (0 to 3) and a column in a stream's bytes; 0 outside.
+/// The weight of a row (0 to 3; of Panels 0 to 15) and a column in a stream's bytes; 0 outside.
 ///
 /// ```text
 /// Tiles   int8  byte   4 c + (4 - r) % 4                          w + 128
@@ -84,6 +104,7 @@ impl Bits {
 ///         int4  lane   2 c                                        256 (16 w0 + w1') + 16 w2' + w3', w' = w + 8
 /// Blocks  int8  byte   64 (c / 16) + 16 r + c % 16                w
 ///         int4  byte   32 (c / 16) + 16 (r / 2) + c % 16, nibble r % 2    w + 8
+/// Panels  int8  byte   64 (c / 4) + 4 r + c % 4                   w
 /// ```
 /// Lanes are 16-bit little-endian numbers.
 #[cfg_attr(armv6m, inline(never))]
@@ -111,5 +132,7 @@ pub fn weight(layout: Layout, bits: Bits, stream: &[u8], row: usize, column: usi
             let both = byte(32 * (c / 16) + 16 * (r / 2) + c % 16) as i32;
             if r % 2 == 1 { (both >> 4) - 8 } else { (both & 15) - 8 }
         }
+        #[cfg(feature = "std")]
+        (Layout::Panels, _) => byte(64 * (c / 4) + 4 * (row & 15) + c % 4) as i8 as i32,
     }
 }

@@ -13,9 +13,15 @@ mod gates_arm;
 pub mod layout;
 #[cfg(mve)]
 mod mve;
+#[cfg(feature = "std")]
+pub(crate) mod panels;
 mod portable;
 #[cfg(any(armv6m, armv7m))]
 mod tiles;
+#[cfg(feature = "std")]
+mod vector;
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+mod x86;
 
 #[cfg(not(any(armv6m, armv7m, arm_dsp)))]
 pub use gates::{context, context_two, energy, energy_two, gru, largest, lstm, sum_exp2};
@@ -30,6 +36,8 @@ pub use gates_arm::{gru, lstm};
 pub use layout::{Bits, Layout};
 #[cfg(mve)]
 pub use mve::{gru, lstm};
+#[cfg(feature = "std")]
+pub use panels::Isa;
 
 use core::cell::Cell;
 

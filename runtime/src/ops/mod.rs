@@ -4,6 +4,8 @@ mod attention;
 mod gru;
 mod linear;
 mod lstm;
+#[cfg(feature = "std")]
+mod panels;
 pub(crate) mod softmax;
 
 use core::cell::Cell;
@@ -16,6 +18,10 @@ use crate::kernels::{LANES, ROWS, Rows};
 /// Runs one operation for every lane of the frame. Operations are not inlined: their locals would add up in one stack
 /// frame.
 pub(crate) fn run(frame: &mut Frame<'_, '_>, op: &Op) -> Option<()> {
+    #[cfg(feature = "std")]
+    if frame.layout == crate::kernels::Layout::Panels {
+        return panels::run(frame, op);
+    }
     match op {
         Op::Embed(op) => embed(frame, op),
         Op::Linear(op) => linear::linear(frame, op),
