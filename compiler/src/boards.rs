@@ -7,10 +7,11 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::time::{self, Time};
 
-/// Flash that a firmware with the runtime, a shell and a board's support takes beside the model. The runtime alone is 22 to
-/// 25 KB (`docs/results.md`).
+/// Flash set aside for a firmware with the runtime, a shell and a board's support: an allowance, not a measurement of each
+/// board (`firmware-example/size.sh` measures the runtime).
 pub const FIRMWARE_FLASH: usize = 32 * 1024;
-/// RAM that it takes beside the model's buffer: the stack, which stays below 2 KB, and a few statics.
+/// RAM set aside beside the model's buffer, for the stack and a few statics; `firmware-example/parity.sh` has printed up to
+/// 2,136 bytes of stack (Cortex-M4 and M33).
 pub const FIRMWARE_RAM: usize = 2 * 1024 + 512;
 
 /// Kinds of cores by the code that runs on them.

@@ -36,9 +36,10 @@ const LOGIT: usize = 7;
 /// A value of attention read in a step.
 const ATTENDED: usize = 8;
 
-/// Values that a key's element costs, with its hyperbolic tangent: about 24 instructions against 8 on every core.
+/// Values that a key's element costs, with its hyperbolic tangent. Assumed, not measured: the counts hold one shape of
+/// attention, so that they price keys and values together only.
 const KEY: f64 = 3.0;
-/// Logits that a token table's entry costs, about as many loads and saturations.
+/// Logits that a token table's entry costs. Assumed: no count has a table.
 const ENTRY: f64 = 1.0;
 
 /// So many of each unit.
