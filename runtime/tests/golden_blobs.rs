@@ -35,7 +35,8 @@ fn golden_blobs_answer_as_they_did() {
         for line in EXPECTED.lines() {
             let columns: Vec<&str> = line.split('\t').collect();
             let [of, source, beam, bits, ids] = columns[..] else { panic!("five columns: {line}") };
-            if of != name {
+            // Miri takes minutes for what takes a millisecond: there, one source a blob.
+            if of != name || (cfg!(miri) && source != "d?") {
                 continue;
             }
             session.read_text(source.as_bytes()).unwrap();
@@ -48,5 +49,6 @@ fn golden_blobs_answer_as_they_did() {
             answered += 1;
         }
     }
-    assert_eq!(answered, EXPECTED.lines().count(), "every line was asked");
+    let lines = EXPECTED.lines().count();
+    assert_eq!(answered, if cfg!(miri) { lines / 3 } else { lines }, "every line was asked");
 }

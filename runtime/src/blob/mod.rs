@@ -6,7 +6,7 @@ mod validate;
 
 pub use op::OP_BYTES;
 
-use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
+use crc::{CRC_32_ISO_HDLC, Crc};
 
 use crate::error::LoadError;
 use crate::kernels::Layout;
@@ -27,7 +27,7 @@ pub const ALIGN: usize = 16;
 pub fn checksum(head: &[u8], rest: &[u8]) -> u32 {
     // Bit by bit, without a table of 1 KB: it is computed once, at load. A fuzzer computes nothing else as often.
     #[cfg(not(fuzzing))]
-    type Width = NoTable;
+    type Width = crc::NoTable;
     #[cfg(fuzzing)]
     type Width = crc::Table<16>;
     const CRC: Crc<u32, Width> = Crc::<u32, Width>::new(&CRC_32_ISO_HDLC);
