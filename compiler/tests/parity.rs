@@ -211,8 +211,6 @@ fn trained_logits(network: &Network) -> Vec<i16> {
 
 #[test]
 fn networks_trained_on_the_grid_compile_to_what_training_saw() {
-    // With attention: logits that differ, and all.
-    let (mut differ, mut all) = (0, 0);
     for (seed, config) in architectures().iter().enumerate() {
         for (i, weights) in ["int8", "int4", "int4:16", "int4:32"].into_iter().enumerate() {
             let fold = [config::Fold::Auto, config::Fold::Never, config::Fold::Always][(seed + i) % 3];
@@ -226,16 +224,10 @@ fn networks_trained_on_the_grid_compile_to_what_training_saw() {
                 let (logits, _) = outputs(&network, &compiled.blob);
                 assert_eq!(trained.len(), logits.len());
                 let changed = trained.iter().zip(&logits).filter(|(a, b)| a != b).count();
-                if config.attention.kind == AttentionKind::None {
-                    assert_eq!(changed, 0, "{weights} {fold:?} {layout:?} of {config:?}");
-                }
-                (differ, all) = (differ + changed, all + logits.len());
+                assert_eq!(changed, 0, "{weights} {fold:?} {layout:?} of {config:?}");
             }
         }
     }
-    eprintln!("{differ} of {all} logits differ");
-    // Training rounds a context in f32: next to a tie it may go the other way, and what follows differs.
-    assert!(differ * 50 < all, "{differ} of {all} logits differ");
 }
 
 #[test]

@@ -179,8 +179,10 @@ impl Additive {
                 add_scaled(context, weight, value);
             }
             if weights.grid().is_some() {
-                // The sum is exact: weights add up to at most 2^15 units, values have at most 127.
-                context.iter_mut().for_each(|x| *x = to_i8(*x, 127.0) / 128.0);
+                // The sum is exact in units of 2^-22: weights add up to at most 2^15 units, values have at most 127.
+                let round =
+                    |x: f32| f32::from(saturate_i8(shift_round((x * 4_194_304.0) as i32, 15))) / 128.0;
+                context.iter_mut().for_each(|x| *x = round(*x));
             }
         }
         trace.queries.extend_from_slice(&queries);
