@@ -43,7 +43,7 @@ measure() {
     # A shape's four regions: more positions and one with the operation, the same without.
     awk -v machine="$1" -v core="$2" -v counted="$plugin" '
         function step(a, b, c, d) { return int((a - b - (c - d)) / steps + 0.5) }
-        FILENAME == ARGV[1] { n++; insns[n] = $1; cycles[n] = $2; next }
+        FILENAME == ARGV[2] { n++; insns[n] = $1; cycles[n] = $2; next }
         /instructions/ {
             gsub(/[{}"\r]/, "")
             split($0, member, /[,:]/)

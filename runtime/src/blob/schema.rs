@@ -237,7 +237,7 @@ pub struct View {
 pub struct Pass {
     /// Where it runs.
     pub over: Over,
-    /// How many operations follow, [`OP_BYTES`] each.
+    /// How many operations follow, [`OP_BYTES`](super::OP_BYTES) each.
     pub ops: u8,
 }
 
