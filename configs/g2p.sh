@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains, compiles and measures the two G2P models of docs/results.md on your own copy of the CMUdict split.
+# Trains, compiles and measures the G2P models of docs/results.md on your own copy of the CMUdict split.
 #
 #   configs/g2p.sh DATA_DIR [cmudict|microbit ...]
 #
@@ -20,7 +20,18 @@ for name; do
     [ ! -e "runs/$name/state.json" ] || resume=--resume
     kinglet-train train --config "configs/$name.toml" --train "$data/train.tsv" --dev "$data/dev.tsv" \
         --out "runs/$name" $resume
+    if [ -e "configs/$name-int4.toml" ] && [ ! -e "runs/$name-int4/model.safetensors" ]; then
+        kinglet-train train --init "runs/$name" --config "configs/$name-int4.toml" --train "$data/train.tsv" \
+            --dev "$data/dev.tsv" --out "runs/$name-int4" --force
+    fi
     kinglet compile --checkpoint "runs/$name" --dev "$data/dev.tsv" --evaluation-sources 1000000 -o "blobs/$name.kgl"
+    if [ -e "runs/$name-int4" ]; then
+        kinglet compile --checkpoint "runs/$name-int4" --dev "$data/dev.tsv" -o "blobs/$name-int4.kgl"
+        for beam in 1 4; do
+            echo "test, beam $beam, int4:"
+            kinglet evaluate "blobs/$name-int4.kgl" --data "$data/test.tsv" --metric wer,per --beam-size $beam
+        done
+    fi
     for beam in 1 4; do
         echo "test, beam $beam, float:"
         kinglet-train evaluate --checkpoint "runs/$name" --data "$data/test.tsv" --metric wer,per --beam-size $beam
