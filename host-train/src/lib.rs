@@ -15,6 +15,7 @@ pub mod rng;
 pub mod schedule;
 pub mod search;
 pub mod tasks;
+pub mod threads;
 pub mod trainer;
 pub mod vocab;
 

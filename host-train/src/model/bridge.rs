@@ -3,10 +3,12 @@
 use kinglet::fixed::shift_round;
 
 use crate::config::{self, ModelConfig};
+use crate::nn::buffer::Buffer;
 use crate::nn::linear::Linear;
 use crate::nn::math::tanh;
-use crate::nn::params::{Gradients, Layout, Params};
+use crate::nn::params::{Gradients, Layout};
 use crate::nn::rnn::{Layer, State};
+use crate::nn::stack::{List, push};
 use crate::quant::{Builder, Functions, GATE, Weights, Width};
 
 /// How states are handed over.
@@ -22,9 +24,9 @@ pub(super) enum Bridge {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct BridgeTrace {
     /// [sentences, directions * encoder hidden].
-    pub(super) input: Vec<f32>,
+    pub(super) input: Buffer,
     /// [sentences, pieces * decoder hidden], after tanh.
-    output: Vec<f32>,
+    output: Buffer,
 }
 
 impl Bridge {
@@ -57,7 +59,7 @@ impl Bridge {
     pub(super) fn forward(
         &self,
         weights: Weights<'_>,
-        encoder: Vec<State>,
+        encoder: List<State>,
         layers: &[Layer],
         states: &mut [State],
     ) -> BridgeTrace {
@@ -67,7 +69,7 @@ impl Bridge {
         };
         let top = &encoder[encoder.len() - directions..];
         let part = fc.inputs() / directions;
-        let input = join(top.iter().map(|s| &s.h[..]).collect(), part);
+        let input = join(top.iter().map(|s| &s.h[..]), part);
         let output = match weights.grid() {
             None => {
                 let mut output = fc.forward(weights, &input);
@@ -97,21 +99,19 @@ impl Bridge {
     /// Given the gradients of the decoder's first states, fills those of the encoder's final ones.
     pub(super) fn backward(
         &self,
-        params: &Params,
+        weights: Weights<'_>,
         grads: &mut Gradients,
         trace: BridgeTrace,
-        mut d_states: Vec<State>,
+        mut d_states: List<State>,
         encoder: &mut [State],
     ) {
-        let Self::Linear { fc, directions, .. } = self else {
+        let Self::Linear { fc, directions, hidden } = self else {
             encoder.iter_mut().zip(d_states).for_each(|(to, from)| *to = from);
             return;
         };
-        let hidden = fc.outputs() / pieces(&mut d_states).len();
-        let parts = pieces(&mut d_states).into_iter().map(|p| &*p).collect();
-        let mut d = join(parts, hidden);
-        d.iter_mut().zip(&trace.output).for_each(|(d, y)| *d *= 1.0 - y * y);
-        let dx = fc.backward(params, grads, &trace.input, &d);
+        let mut d = join(pieces(&mut d_states).iter().map(|p| &**p), *hidden);
+        d.iter_mut().zip(trace.output.iter()).for_each(|(d, y)| *d *= 1.0 - y * y);
+        let dx = fc.backward(weights, grads, &trace.input, &d);
         let part = fc.inputs() / directions;
         let first = encoder.len() - directions;
         for (k, state) in encoder[first..].iter_mut().enumerate() {
@@ -123,18 +123,23 @@ impl Bridge {
 }
 
 /// All hidden states, then all cell states.
-fn pieces(states: &mut [State]) -> Vec<&mut [f32]> {
-    let (h, c): (Vec<_>, Vec<_>) = states.iter_mut().map(|s| (&mut s.h[..], &mut s.c[..])).unzip();
-    h.into_iter().chain(c.into_iter().filter(|c| !c.is_empty())).collect()
+fn pieces(states: &mut [State]) -> List<&mut [f32]> {
+    let (mut h, mut c) = (List::new(), List::new());
+    for state in states {
+        push(&mut h, &mut state.h[..]);
+        push(&mut c, &mut state.c[..]);
+    }
+    h.extend(c.into_iter().filter(|c| !c.is_empty()));
+    h
 }
 
 /// Rows of `width` values of each part beside each other.
-fn join(parts: Vec<&[f32]>, width: usize) -> Vec<f32> {
-    let rows = parts.first().map_or(0, |p| p.len() / width);
-    let mut out = Vec::with_capacity(rows * width * parts.len());
-    for row in 0..rows {
-        for part in &parts {
-            out.extend_from_slice(&part[row * width..(row + 1) * width]);
+fn join<'a>(parts: impl Iterator<Item = &'a [f32]> + Clone, width: usize) -> Buffer {
+    let row = parts.clone().count() * width;
+    let mut out = Buffer::unspecified(parts.clone().map(<[f32]>::len).sum());
+    for (k, part) in parts.enumerate() {
+        for (to, from) in out.chunks_exact_mut(row).zip(part.chunks_exact(width)) {
+            to[k * width..(k + 1) * width].copy_from_slice(from);
         }
     }
     out
@@ -156,7 +161,7 @@ mod tests {
         let mut params = layout.init(1);
         params.get_mut("encoder.fc.weight").unwrap().data.fill(0.0);
         params.get_mut("encoder.fc.bias").unwrap().data.copy_from_slice(&[0.1, 0.2, 0.3, 0.4]);
-        let encoder = vec![State::zeros(config::Cell::Gru, 2, 1); 2];
+        let encoder = (0..2).map(|_| State::zeros(config::Cell::Gru, 2, 1)).collect();
         let mut states = vec![State::zeros(config::Cell::Lstm, 2, 1); 2];
         bridge.forward((&params).into(), encoder, &[], &mut states);
         for (value, x) in [(&states[0].h, 0.1), (&states[1].h, 0.2), (&states[0].c, 0.3), (&states[1].c, 0.4)]

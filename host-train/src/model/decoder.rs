@@ -6,12 +6,13 @@ use crate::config::{AttentionKind, ModelConfig};
 use crate::model::UNK;
 use crate::model::sentences::{Masks, Sentences, Site};
 use crate::nn::attention::{Additive, AttentionTrace, Memory};
-use crate::nn::embedding::Embedding;
+use crate::nn::buffer::Buffer;
+use crate::nn::embedding::{Embedding, Tokens};
 use crate::nn::linear::Linear;
 use crate::nn::matrix::add;
-use crate::nn::params::{Gradients, Layout, Params};
-use crate::nn::rnn::State;
-use crate::nn::stack::{Stack, StackTrace};
+use crate::nn::params::{Gradients, Layout};
+use crate::nn::rnn::{Block, State};
+use crate::nn::stack::{List, Stack, StackTrace, push};
 use crate::quant::{Builder, OUTPUT, Weights, Width};
 
 /// The decoder's layers.
@@ -30,12 +31,12 @@ pub(super) struct DecoderTrace {
     pub(super) inputs: Sentences,
     pub(super) stack: StackTrace,
     /// [rows, context]; empty without attention.
-    pub(super) contexts: Vec<f32>,
+    pub(super) contexts: Buffer,
     pub(super) attention: AttentionTrace,
     /// What the output layer read, [rows, output inputs].
-    pub(super) features: Vec<f32>,
+    pub(super) features: Buffer,
     /// [rows, vocab].
-    pub(super) logits: Vec<f32>,
+    pub(super) logits: Buffer,
 }
 
 /// Where a decoder's tokens behind the start mark come from.
@@ -87,9 +88,10 @@ impl Decoder {
         };
         let context = if attention.is_some() { memory } else { 0 };
         let embedding = Embedding::declare(layout, "decoder.embedding", vocab, c.embedding);
-        let inputs = c.embedding + context;
-        let stack = Stack::declare(layout, "decoder.rnn", c.cell, inputs, c.hidden, c.layers, false);
-        let features = if attention.is_some() { c.hidden + inputs } else { c.hidden };
+        let parts = [c.embedding, context];
+        let parts = if attention.is_some() { &parts[..] } else { &parts[..1] };
+        let stack = Stack::declare_parts(layout, "decoder.rnn", c.cell, parts, c.hidden, c.layers, false);
+        let features = if attention.is_some() { c.hidden + context + c.embedding } else { c.hidden };
         let output = Linear::declare(layout, "decoder.fc_out", features, vocab, true);
         Self { embedding, stack, attention, output }
     }
@@ -120,16 +122,39 @@ impl Decoder {
         if self.attention.is_some() || matches!(feed, Feed::Chosen(_)) {
             return self.forward_by_steps(weights, inputs, memory, states, masks, feed);
         }
-        let mut x = self.embedding.forward(weights, &inputs.ids);
-        let ids = masks.unmasked(&inputs.ids);
-        masks.apply(Site::TargetEmbedding, &inputs, &mut x);
+        let (x, tokens) = self.embed(weights, &inputs, masks);
         let between = |k: usize, rows: &mut [f32]| masks.apply(Site::DecoderLayer(k), &inputs, rows);
-        let stack = self.stack.forward_tokens(weights, &inputs.seq, (x, ids), states, &between);
-        let (contexts, attention) = (Vec::new(), AttentionTrace::default());
-        let mut trace =
-            DecoderTrace { inputs, stack, contexts, attention, features: Vec::new(), logits: Vec::new() };
+        let stack = self.stack.run(weights, &inputs.seq, (x, tokens), (states, false), &between);
+        let (contexts, attention) = (Buffer::default(), AttentionTrace::default());
+        let mut trace = self.trace(inputs, stack, contexts, attention);
         self.write(weights, &mut trace, 0..targets.seq.steps(), masks);
         trace
+    }
+
+    /// A trace with room for what the output layer reads and writes.
+    fn trace(
+        &self,
+        inputs: Sentences,
+        stack: StackTrace,
+        contexts: Buffer,
+        attention: AttentionTrace,
+    ) -> DecoderTrace {
+        let rows = inputs.seq.rows();
+        let features = Buffer::unspecified(rows * self.output.inputs());
+        let logits = Buffer::unspecified(rows * self.output.outputs());
+        DecoderTrace { inputs, stack, contexts, attention, features, logits }
+    }
+
+    /// The embeddings of all inputs; without dropout those of their tokens, each once if that pays.
+    fn embed(&self, weights: Weights<'_>, inputs: &Sentences, masks: Masks<'_>) -> (Buffer, Option<Tokens>) {
+        let tokens = masks.none().then(|| match weights.grid() {
+            None => self.embedding.distinct(&inputs.ids),
+            Some(_) => Tokens::each(&inputs.ids),
+        });
+        let ids = tokens.as_ref().map_or(&inputs.ids, |tokens| &tokens.ids);
+        let mut x = self.embedding.forward(weights, ids);
+        masks.apply(Site::TargetEmbedding, inputs, &mut x);
+        (x, tokens)
     }
 
     /// [`Decoder::forward`] with layers that advance together, since a step depends on the one before it: by the context
@@ -146,159 +171,147 @@ impl Decoder {
         let (rows, steps, layers) = (inputs.seq.rows(), inputs.seq.steps(), self.stack.layers());
         let (hidden, embed, top) = (self.stack.hidden(), self.embedding.width(), layers.len() - 1);
         let width = self.attention.as_ref().map_or(0, Additive::memory_width);
-        let mut read = vec![vec![0.0; rows * hidden]; layers.len()];
-        read[0] = vec![0.0; rows * embed];
-        let stack = StackTrace {
-            traces: layers.iter().map(|l| l.begin(weights, rows)).collect(),
-            inputs: read,
-            output: vec![0.0; rows * hidden],
+        let (traces, mut read) = (layers.iter().map(|l| l.begin(weights, rows)).collect(), List::new());
+        let teacher = matches!(feed, Feed::Teacher);
+        // Chosen tokens are read step by step.
+        let (x, tokens) = match feed {
+            Feed::Teacher => self.embed(weights, &inputs, masks),
+            Feed::Chosen(_) => (Buffer::unspecified(rows * embed), None),
         };
-        let (contexts, attention) = (vec![0.0; rows * width], AttentionTrace::default());
-        let mut trace =
-            DecoderTrace { inputs, stack, contexts, attention, features: Vec::new(), logits: Vec::new() };
-        let known = match feed {
-            Feed::Teacher => steps,
-            Feed::Chosen(_) => steps.min(1),
-        };
-        self.read(weights, &mut trace, 0..known, masks);
-        let sentences: Vec<usize> = (0..trace.inputs.seq.sentences()).collect();
+        push(&mut read, x);
+        (1..layers.len()).for_each(|_| push(&mut read, Buffer::unspecified(rows * hidden)));
+        let output = Buffer::unspecified(rows * hidden);
+        let stack = StackTrace { traces, inputs: read, tokens, fresh: false, output };
+        let contexts = Buffer::unspecified(rows * width);
+        let mut trace = self.trace(inputs, stack, contexts, AttentionTrace::default());
+        if teacher {
+            let StackTrace { traces, inputs, tokens, .. } = &mut trace.stack;
+            match tokens {
+                Some(tokens) => layers[0].token_product(weights, &mut traces[0], &inputs[0], tokens),
+                None => layers[0].input_product(weights, &mut traces[0], 0, &inputs[0], 0..embed),
+            }
+        }
+        let sentences: Buffer<usize> = (0..trace.inputs.seq.sentences()).collect();
         for t in 0..steps {
             if let Feed::Chosen(choose) = feed {
                 if t > 0 {
                     trace.choose(t, self.embedding.vocab(), choose);
-                    self.read(weights, &mut trace, t..t + 1, masks);
                 }
+                self.read(weights, &mut trace, t, masks);
             }
             let (first, n) = (trace.inputs.seq.offset(t), trace.inputs.seq.batch(t));
-            let StackTrace { traces, inputs: read, output } = &mut trace.stack;
+            let StackTrace { traces, inputs: read, output, .. } = &mut trace.stack;
             if let (Some(attention), Some(memory)) = (&self.attention, memory) {
                 let context = &mut trace.contexts[first * width..(first + n) * width];
                 let query = &states[top].h[..n * hidden];
                 attention.step(weights, memory, &sentences[..n], query, context, &mut trace.attention);
-                layers[0].add_input_product(weights, &mut traces[0], first, context, embed..embed + width);
+                layers[0].input_product(weights, &mut traces[0], first, context, embed..embed + width);
             }
-            layers[0].step(weights, &mut traces[0], first, n, &mut states[0]);
+            let block = Block::new(first, n);
+            layers[0].step(weights, &mut traces[0], block, &mut states[0]);
             for k in 1..layers.len() {
                 let x = &mut read[k][first * hidden..(first + n) * hidden];
                 x.copy_from_slice(&states[k - 1].h[..n * hidden]);
                 masks.apply_step(Site::DecoderLayer(k - 1), &trace.inputs, t, x);
-                layers[k].add_input_product(weights, &mut traces[k], first, x, 0..hidden);
-                layers[k].step(weights, &mut traces[k], first, n, &mut states[k]);
+                layers[k].input_product(weights, &mut traces[k], first, x, 0..hidden);
+                layers[k].step(weights, &mut traces[k], block, &mut states[k]);
             }
             output[first * hidden..(first + n) * hidden].copy_from_slice(&states[top].h[..n * hidden]);
-            if let Feed::Chosen(_) = feed {
+            if !teacher {
                 self.write(weights, &mut trace, t..t + 1, masks);
             }
         }
-        if let Feed::Teacher = feed {
+        if teacher {
             self.write(weights, &mut trace, 0..steps, masks);
         }
         trace
     }
 
-    /// The inputs of the first layer in `steps`: their tokens' embeddings and the product with them.
-    fn read(&self, weights: Weights<'_>, trace: &mut DecoderTrace, steps: Range<usize>, masks: Masks<'_>) {
+    /// The inputs of the first layer in step `t`: its tokens' embeddings and the product with them.
+    fn read(&self, weights: Weights<'_>, trace: &mut DecoderTrace, t: usize, masks: Masks<'_>) {
         let (inputs, embed) = (&trace.inputs, self.embedding.width());
-        let rows = inputs.seq.rows_of(steps.clone());
+        let rows = inputs.seq.rows_of(t..t + 1);
         let ids = &inputs.ids[rows.clone()];
         let x = &mut trace.stack.inputs[0][rows.start * embed..rows.end * embed];
         x.copy_from_slice(&self.embedding.forward(weights, ids));
-        masks.apply_steps(Site::TargetEmbedding, inputs, steps, x);
+        masks.apply_step(Site::TargetEmbedding, inputs, t, x);
         let (layer, to) = (&self.stack.layers()[0], &mut trace.stack.traces[0]);
-        layer.add_token_product(weights, to, rows.start, x, masks.unmasked(ids), 0..embed);
+        layer.embedding_product(weights, to, rows.start, x, masks.unmasked(ids), 0..embed);
     }
 
-    /// Appends the output layer's inputs and its logits in `steps`, which are the next.
+    /// The output layer's inputs, [state; context; embedding] or the state alone, and its logits in `steps`.
     fn write(&self, weights: Weights<'_>, trace: &mut DecoderTrace, steps: Range<usize>, masks: Masks<'_>) {
+        let (hidden, width) = (self.stack.hidden(), self.output.inputs());
         let rows = trace.inputs.seq.rows_of(steps.clone());
-        let of = |data: &[f32], width: usize| data[rows.start * width..rows.end * width].to_vec();
-        let output = of(&trace.stack.output, self.stack.hidden());
-        let mut features = match &self.attention {
-            Some(attention) => {
-                let contexts = of(&trace.contexts, attention.memory_width());
-                self.join_features(&output, &contexts, &of(&trace.stack.inputs[0], self.embedding.width()))
+        let features = &mut trace.features[rows.start * width..rows.end * width];
+        let context = self.attention.as_ref().map_or(0, Additive::memory_width);
+        for (row, features) in rows.clone().zip(features.chunks_exact_mut(width)) {
+            let (state, rest) = features.split_at_mut(hidden);
+            state.copy_from_slice(&trace.stack.output[row * hidden..][..hidden]);
+            if self.attention.is_some() {
+                let (attended, embedding) = rest.split_at_mut(context);
+                attended.copy_from_slice(&trace.contexts[row * context..][..context]);
+                embedding.copy_from_slice(trace.stack.read(0, row, embedding.len()));
             }
-            None => output,
-        };
-        masks.apply_steps(Site::Output, &trace.inputs, steps, &mut features);
-        let ids = masks.unmasked(&trace.inputs.ids[rows]);
-        trace.logits.extend(self.output.forward_tokens(weights, &features, ids));
-        trace.features.extend(features);
-    }
-
-    /// [state; context; embedding] for each row.
-    pub(super) fn join_features(&self, outputs: &[f32], contexts: &[f32], embeddings: &[f32]) -> Vec<f32> {
-        let (hidden, embed) = (self.stack.hidden(), self.embedding.width());
-        let width = self.output.inputs() - hidden - embed;
-        let mut features = Vec::with_capacity(outputs.len() + contexts.len() + embeddings.len());
-        let rows = contexts.chunks_exact(width).zip(embeddings.chunks_exact(embed));
-        for (output, (context, embedding)) in outputs.chunks_exact(hidden).zip(rows) {
-            features.extend_from_slice(output);
-            features.extend_from_slice(context);
-            features.extend_from_slice(embedding);
         }
-        features
+        masks.apply_steps(Site::Output, &trace.inputs, steps, features);
+        let ids = masks.unmasked(&trace.inputs.ids[rows.clone()]);
+        let logits = &mut trace.logits[rows.start * self.output.outputs()..rows.end * self.output.outputs()];
+        self.output.forward_into(weights, features, ids, logits);
     }
 
     /// The reverse of [`Decoder::forward`]; `trace.logits` hold their gradients. Returns the gradients of
     /// the first states, and of the memory's values if there is attention.
     pub(super) fn backward(
         &self,
-        params: &Params,
+        weights: Weights<'_>,
         grads: &mut Gradients,
         memory: Option<&Memory>,
         trace: DecoderTrace,
         masks: Masks<'_>,
-    ) -> (Vec<State>, Option<Vec<f32>>) {
-        let mut d_features = self.output.backward(params, grads, &trace.features, &trace.logits);
+    ) -> (List<State>, Option<Buffer>) {
+        let mut d_features = self.output.backward(weights, grads, &trace.features, &trace.logits);
         masks.apply(Site::Output, &trace.inputs, &mut d_features);
         let mut d_states = self.stack.zero_states(trace.inputs.seq.sentences());
-        let DecoderTrace { inputs, stack, contexts, attention: attention_trace, .. } = trace;
-        let (mut d_embeddings, d_memory) = match (&self.attention, memory) {
-            (Some(attention), Some(memory)) => {
-                let read = (memory, &attention_trace, &contexts[..]);
-                let d = (&d_features[..], &mut d_states[..]);
-                let (d_embeddings, d_memory) =
-                    self.attend_backward(params, grads, attention, read, &inputs, stack, d, masks);
-                (d_embeddings, Some(d_memory))
-            }
-            _ => {
-                let between = |k: usize, rows: &mut [f32]| masks.apply(Site::DecoderLayer(k), &inputs, rows);
-                let seq = &inputs.seq;
-                let dx = self.stack.backward(params, grads, seq, stack, d_features, &mut d_states, &between);
-                (dx, None)
-            }
+        let (Some(attention), Some(memory)) = (&self.attention, memory) else {
+            let DecoderTrace { inputs, stack, .. } = trace;
+            let between = |k: usize, rows: &mut [f32]| masks.apply(Site::DecoderLayer(k), &inputs, rows);
+            let tokens = stack.tokens.clone();
+            let (seq, d) = (&inputs.seq, &mut d_states);
+            let mut dx = self.stack.backward(weights, grads, seq, stack, d_features, d, &between);
+            masks.apply(Site::TargetEmbedding, &inputs, &mut dx);
+            let ids = tokens.as_ref().map_or(&inputs.ids, |tokens| &tokens.ids);
+            self.embedding.backward(grads, ids, &dx);
+            return (d_states, None);
         };
-        masks.apply(Site::TargetEmbedding, &inputs, &mut d_embeddings);
-        self.embedding.backward(grads, &inputs.ids, &d_embeddings);
-        (d_states, d_memory)
+        let d = (&d_features[..], &mut d_states[..]);
+        let d_memory = self.attend_backward(weights, grads, (attention, memory), trace, d, masks);
+        (d_states, Some(d_memory))
     }
 
-    /// The reverse of [`Decoder::attend`]: the gradients of embeddings and of the memory's values.
-    #[allow(clippy::too_many_arguments)]
+    /// The reverse of [`Decoder::forward_by_steps`] with attention; returns the gradient of the memory's values.
     fn attend_backward(
         &self,
-        params: &Params,
+        weights: Weights<'_>,
         grads: &mut Gradients,
-        attention: &Additive,
-        (memory, attention_trace, contexts): (&Memory, &AttentionTrace, &[f32]),
-        inputs: &Sentences,
-        stack: StackTrace,
+        (attention, memory): (&Additive, &Memory),
+        trace: DecoderTrace,
         (d_features, d_states): (&[f32], &mut [State]),
         masks: Masks<'_>,
-    ) -> (Vec<f32>, Vec<f32>) {
+    ) -> Buffer {
+        let DecoderTrace { inputs, mut stack, contexts, attention: attention_trace, .. } = trace;
         let (seq, layers) = (&inputs.seq, self.stack.layers());
-        let StackTrace { mut traces, inputs: read, .. } = stack;
         let (hidden, width, top) = (self.stack.hidden(), attention.memory_width(), layers.len() - 1);
         let (embed, size, features) = (self.embedding.width(), attention.size(), self.output.inputs());
-        let sentences: Vec<usize> = (0..seq.sentences()).collect();
+        let sentences: Buffer<usize> = (0..seq.sentences()).collect();
         let mut d_memory = attention.memory_gradient(memory);
-        let mut d_queries = vec![0.0; seq.rows() * size];
-        let mut d_embeddings = vec![0.0; seq.rows() * embed];
-        let mut d_context = vec![0.0; seq.sentences() * width];
-        let mut dx = vec![0.0; seq.sentences() * hidden];
+        let mut d_queries = Buffer::unspecified(seq.rows() * size);
+        let mut d_embeddings = Buffer::unspecified(seq.rows() * embed);
+        let mut d_context = Buffer::unspecified(seq.sentences() * width);
+        let mut dx = Buffer::unspecified(seq.sentences() * hidden);
         for t in (0..seq.steps()).rev() {
             let (first, n) = (seq.offset(t), seq.batch(t));
+            let (block, traces) = (Block::new(first, n), &mut stack.traces);
             let d_context = &mut d_context[..n * width];
             let rows = d_features[first * features..(first + n) * features].chunks_exact(features);
             for (b, row) in rows.enumerate() {
@@ -308,29 +321,43 @@ impl Decoder {
                 d_embeddings[at..at + embed].copy_from_slice(&row[hidden + width..]);
             }
             for k in (1..layers.len()).rev() {
-                layers[k].step_backward(params, &mut traces[k], first, n, &mut d_states[k]);
+                layers[k].step_backward(weights, &mut traces[k], block, &mut d_states[k]);
                 let dx = &mut dx[..n * hidden];
                 dx.fill(0.0);
-                layers[k].add_input_gradient(params, &traces[k], first, dx, 0..hidden);
-                masks.apply_step(Site::DecoderLayer(k - 1), inputs, t, dx);
+                layers[k].add_input_gradient(weights, &traces[k], first, dx, 0..hidden);
+                masks.apply_step(Site::DecoderLayer(k - 1), &inputs, t, dx);
                 add(&mut d_states[k - 1].h[..n * hidden], dx);
             }
-            layers[0].step_backward(params, &mut traces[0], first, n, &mut d_states[0]);
-            layers[0].add_input_gradient(params, &traces[0], first, d_context, embed..embed + width);
+            layers[0].step_backward(weights, &mut traces[0], block, &mut d_states[0]);
+            layers[0].add_input_gradient(weights, &traces[0], first, d_context, embed..embed + width);
             let d_query = &mut d_queries[first * size..(first + n) * size];
-            let at = (attention_trace, first);
+            let at = (&attention_trace, first);
             let d = (&mut d_memory, &mut *d_query);
-            attention.step_backward(params, grads, memory, &sentences[..n], at, d_context, None, d.0, d.1);
-            attention.add_state_gradient(params, d_query, &mut d_states[top].h[..n * hidden]);
+            attention.step_backward(weights, grads, memory, &sentences[..n], at, d_context, None, d.0, d.1);
+            attention.add_state_gradient(weights, d_query, &mut d_states[top].h[..n * hidden]);
         }
-        for (k, (layer, trace)) in layers.iter().zip(&traces).enumerate() {
-            let columns = if k == 0 { embed } else { hidden };
-            layer.input_weight_gradient(grads, trace, &read[k], 0..columns);
-            layer.recurrent_weight_gradients(grads, trace);
+        for (k, (layer, trace)) in layers.iter().zip(&stack.traces).enumerate() {
+            if k > 0 {
+                layer.input_weight_gradient(grads, trace, &stack.inputs[k], 0..hidden);
+            }
+            layer.recurrent_weight_gradients(grads, trace, 0);
         }
-        layers[0].input_weight_gradient(grads, &traces[0], contexts, embed..embed + width);
-        layers[0].add_input_gradient(params, &traces[0], 0, &mut d_embeddings, 0..embed);
-        let d_values = attention.finish(params, grads, memory, traces[top].prev(), &d_queries, d_memory);
-        (d_embeddings, d_values)
+        let (layer, trace) = (&layers[0], &stack.traces[0]);
+        layer.input_weight_gradient(grads, trace, &contexts, embed..embed + width);
+        // The embeddings' gradients: as the output layer reads them, in each row; as the lowest layer does, in each token.
+        match &stack.tokens {
+            Some(tokens) => {
+                let mut dx = Buffer::zeros(tokens.ids.len() * embed);
+                layer.token_gradients(weights, grads, trace, &stack.inputs[0], tokens, &mut dx);
+                self.embedding.backward(grads, &tokens.ids, &dx);
+            }
+            None => {
+                layer.input_weight_gradient(grads, trace, &stack.inputs[0], 0..embed);
+                layer.add_input_gradient(weights, trace, 0, &mut d_embeddings, 0..embed);
+            }
+        }
+        masks.apply(Site::TargetEmbedding, &inputs, &mut d_embeddings);
+        self.embedding.backward(grads, &inputs.ids, &d_embeddings);
+        attention.finish(weights, grads, memory, stack.traces[top].prev(), &d_queries, d_memory)
     }
 }

@@ -2,10 +2,11 @@
 
 use crate::config::{EncoderConfig, ModelConfig};
 use crate::model::sentences::{Masks, Sentences, Site};
-use crate::nn::embedding::Embedding;
-use crate::nn::params::{Gradients, Layout, Params};
+use crate::nn::buffer::Buffer;
+use crate::nn::embedding::{Embedding, Tokens};
+use crate::nn::params::{Gradients, Layout};
 use crate::nn::rnn::State;
-use crate::nn::stack::{Stack, StackTrace};
+use crate::nn::stack::{List, Stack, StackTrace};
 use crate::quant::{Builder, Weights};
 
 /// The encoder's layers.
@@ -20,7 +21,7 @@ pub(super) struct Encoder {
 pub(super) struct EncoderTrace {
     pub(super) sources: Sentences,
     /// Final states of every layer and direction, in the order of `sources`.
-    pub(super) states: Vec<State>,
+    pub(super) states: List<State>,
     pub(super) stack: StackTrace,
 }
 
@@ -45,29 +46,36 @@ impl Encoder {
     }
 
     pub(super) fn forward(&self, weights: Weights<'_>, sources: Sentences, masks: Masks<'_>) -> EncoderTrace {
-        let mut x = self.embedding.forward(weights, &sources.ids);
+        let tokens = masks.none().then(|| match weights.grid() {
+            None => self.embedding.distinct(&sources.ids),
+            Some(_) => Tokens::each(&sources.ids),
+        });
+        let ids = tokens.as_ref().map_or(&sources.ids, |tokens| &tokens.ids);
+        let mut x = self.embedding.forward(weights, ids);
         masks.apply(Site::SourceEmbedding, &sources, &mut x);
         let mut states = self.stack.zero_states(sources.seq.sentences());
         let between = |k: usize, rows: &mut [f32]| masks.apply(Site::EncoderLayer(k), &sources, rows);
-        let x = (x, masks.unmasked(&sources.ids));
-        let stack = self.stack.forward_tokens(weights, &sources.seq, x, &mut states, &between);
+        let stack = self.stack.run(weights, &sources.seq, (x, tokens), (&mut states, true), &between);
         EncoderTrace { sources, states, stack }
     }
 
     /// Adds the gradients, given those of the outputs and of the final states.
     pub(super) fn backward(
         &self,
-        params: &Params,
+        weights: Weights<'_>,
         grads: &mut Gradients,
         trace: EncoderTrace,
-        d_out: Vec<f32>,
-        mut d_states: Vec<State>,
+        d_out: Buffer,
+        mut d_states: List<State>,
         masks: Masks<'_>,
     ) {
         let EncoderTrace { sources, stack, .. } = trace;
+        let tokens = stack.tokens.clone();
         let between = |k: usize, rows: &mut [f32]| masks.apply(Site::EncoderLayer(k), &sources, rows);
-        let mut dx = self.stack.backward(params, grads, &sources.seq, stack, d_out, &mut d_states, &between);
+        let seq = &sources.seq;
+        let mut dx = self.stack.backward(weights, grads, seq, stack, d_out, &mut d_states, &between);
         masks.apply(Site::SourceEmbedding, &sources, &mut dx);
-        self.embedding.backward(grads, &sources.ids, &dx);
+        let ids = tokens.as_ref().map_or(&sources.ids, |tokens| &tokens.ids);
+        self.embedding.backward(grads, ids, &dx);
     }
 }

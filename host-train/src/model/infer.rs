@@ -3,7 +3,10 @@
 use crate::model::sentences::{Masks, Sentences};
 use crate::model::{SOS, Seq2Seq, UNK};
 use crate::nn::attention::{AttentionTrace, Memory};
-use crate::nn::rnn::State;
+use crate::nn::buffer::Buffer;
+use crate::nn::operand::Packs;
+use crate::nn::rnn::{Block, State};
+use crate::nn::stack::List;
 use crate::quant::{Grid, Weights};
 
 /// Encoded sources, and rows of decoder states that read tokens one at a time. At first every source has
@@ -12,18 +15,19 @@ use crate::quant::{Grid, Weights};
 pub struct Decoding<'a> {
     model: &'a Seq2Seq,
     grid: Option<Grid>,
+    packs: Packs,
     memory: Option<Memory>,
     /// Source of each row.
     sentences: Vec<usize>,
     /// One a decoder layer.
-    states: Vec<State>,
+    states: List<State>,
 }
 
 /// What a step put out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stepped {
     /// [rows, vocabulary].
-    pub logits: Vec<f32>,
+    pub logits: Buffer,
     attention: Option<AttentionTrace>,
 }
 
@@ -44,9 +48,11 @@ impl<'a> Decoding<'a> {
         packed.order.iter().enumerate().for_each(|(place, &i)| places[i] = place);
         let grid = model.grid();
         let weights = Weights::new(&model.params, grid.as_ref());
+        let packs = Packs::new(&model.operands, weights, false, 1);
+        let weights = weights.with_packs(&packs);
         let encoded = network.encoder.forward(weights, packed, Masks(None));
         let (states, memory, _) = network.hand_over(weights, &encoded, &places);
-        Self { model, grid, memory, sentences: names, states }
+        Self { model, grid, packs, memory, sentences: names, states }
     }
 
     /// Number of rows.
@@ -65,7 +71,7 @@ impl<'a> Decoding<'a> {
     /// When there are not as many tokens as rows.
     pub fn step(&mut self, tokens: &[u32]) -> Stepped {
         assert_eq!(tokens.len(), self.rows(), "one token a row");
-        let weights = Weights::new(&self.model.params, self.grid.as_ref());
+        let weights = Weights::new(&self.model.params, self.grid.as_ref()).with_packs(&self.packs);
         let decoder = &self.model.network.decoder;
         let (rows, embed, hidden) = (tokens.len(), decoder.embedding.width(), decoder.stack.hidden());
         let known = |&id: &u32| if (id as usize) < decoder.embedding.vocab() { id } else { UNK };
@@ -73,29 +79,43 @@ impl<'a> Decoding<'a> {
         let embedding = decoder.embedding.forward(weights, &ids);
         let layers = decoder.stack.layers();
         let mut trace = layers[0].begin(weights, rows);
-        layers[0].add_token_product(weights, &mut trace, 0, &embedding, Some(&ids), 0..embed);
+        layers[0].embedding_product(weights, &mut trace, 0, &embedding, Some(&ids), 0..embed);
 
-        let mut contexts = Vec::new();
+        let mut contexts = Buffer::default();
         let mut attended = None;
         if let (Some(attention), Some(memory)) = (&decoder.attention, &self.memory) {
             let width = attention.memory_width();
             let mut trace_of_weights = AttentionTrace::default();
-            contexts = vec![0.0; rows * width];
+            contexts = Buffer::unspecified(rows * width);
             let query = &self.states[layers.len() - 1].h;
             attention.step(weights, memory, &self.sentences, query, &mut contexts, &mut trace_of_weights);
-            layers[0].add_input_product(weights, &mut trace, 0, &contexts, embed..embed + width);
+            layers[0].input_product(weights, &mut trace, 0, &contexts, embed..embed + width);
             attended = Some(trace_of_weights);
         }
-        layers[0].step(weights, &mut trace, 0, rows, &mut self.states[0]);
+        let block = Block::new(0, rows);
+        layers[0].step(weights, &mut trace, block, &mut self.states[0]);
         for k in 1..layers.len() {
             let (below, above) = self.states.split_at_mut(k);
             let mut trace = layers[k].begin(weights, rows);
-            layers[k].add_input_product(weights, &mut trace, 0, &below[k - 1].h, 0..hidden);
-            layers[k].step(weights, &mut trace, 0, rows, &mut above[0]);
+            layers[k].input_product(weights, &mut trace, 0, &below[k - 1].h, 0..hidden);
+            layers[k].step(weights, &mut trace, block, &mut above[0]);
         }
         let output = &self.states[layers.len() - 1].h;
         let logits = if attended.is_some() {
-            let features = decoder.join_features(output, &contexts, &embedding);
+            let parts = [
+                (&output[..], hidden),
+                (&contexts[..], contexts.len() / rows.max(1)),
+                (&embedding[..], embed),
+            ];
+            let mut features = Buffer::unspecified(rows * decoder.output.inputs());
+            for (row, features) in features.chunks_exact_mut(decoder.output.inputs()).enumerate() {
+                let mut rest = features;
+                for (part, width) in parts {
+                    let (to, more) = rest.split_at_mut(width);
+                    to.copy_from_slice(&part[row * width..][..width]);
+                    rest = more;
+                }
+            }
             decoder.output.forward_tokens(weights, &features, Some(&ids))
         } else {
             decoder.output.forward(weights, output)

@@ -23,9 +23,11 @@ pub use step::{LossSum, StepOptions};
 
 use crate::config::ModelConfig;
 use crate::error::Result;
+use crate::nn::operand::Operands;
 use crate::nn::params::Layout;
 use crate::quant::{Grid, Scheme};
 use network::Network;
+use step::Spare;
 
 /// Id that fills a batch where a rectangle is needed; never a token of a sentence.
 pub const PAD: u32 = 0;
@@ -62,7 +64,10 @@ pub struct Seq2Seq {
     /// The grid that it computes on, if it does not in floating point.
     pub scheme: Option<Scheme>,
     network: Network,
+    operands: Operands,
     vocabularies: (usize, usize),
+    /// Gradients of a batch's other parts, kept from step to step.
+    spare: Spare,
 }
 
 impl Seq2Seq {
@@ -74,10 +79,26 @@ impl Seq2Seq {
     /// vocabulary exclude both.
     pub fn new(config: &ModelConfig, source_vocab: usize, target_vocab: usize, seed: u64) -> Self {
         assert!(source_vocab > UNK as usize && target_vocab > UNK as usize, "vocabularies need special ids");
+        Self::build(config, (source_vocab, target_vocab), |layout| Ok(layout.init(seed)))
+            .expect("init cannot fail")
+    }
+
+    fn build(
+        config: &ModelConfig,
+        vocabularies: (usize, usize),
+        params: impl FnOnce(&Layout) -> Result<Params>,
+    ) -> Result<Self> {
         let mut layout = Layout::default();
-        let network = Network::declare(&mut layout, config, source_vocab, target_vocab);
-        let vocabularies = (source_vocab, target_vocab);
-        Self { config: config.clone(), params: layout.init(seed), scheme: None, network, vocabularies }
+        let network = Network::declare(&mut layout, config, vocabularies.0, vocabularies.1);
+        Ok(Self {
+            config: config.clone(),
+            params: params(&layout)?,
+            scheme: None,
+            network,
+            operands: layout.operands().clone(),
+            vocabularies,
+            spare: Spare::default(),
+        })
     }
 
     /// A network with given parameters, in any order.
@@ -98,11 +119,7 @@ impl Seq2Seq {
                 )));
             }
         }
-        let mut layout = Layout::default();
-        let network = Network::declare(&mut layout, config, source_vocab, target_vocab);
-        let params = layout.arrange(params)?;
-        let vocabularies = (source_vocab, target_vocab);
-        Ok(Self { config: config.clone(), params, scheme: None, network, vocabularies })
+        Self::build(config, (source_vocab, target_vocab), |layout| layout.arrange(params))
     }
 
     /// The integers of the present parameters, as the chip has them; `None` without a scheme.

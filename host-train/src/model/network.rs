@@ -6,9 +6,11 @@ use crate::model::decoder::{Decoder, DecoderTrace, Feed};
 use crate::model::encoder::{Encoder, EncoderTrace};
 use crate::model::sentences::{Masks, Sentences};
 use crate::nn::attention::Memory;
+use crate::nn::buffer::Buffer;
 use crate::nn::matrix::add;
 use crate::nn::params::{Gradients, Layout, Params};
 use crate::nn::rnn::State;
+use crate::nn::stack::List;
 use crate::quant::{Builder, Grid, Scheme, Weights};
 
 /// The layers of a model: sizes and places of parameters, no numbers.
@@ -28,7 +30,7 @@ pub(super) struct Pass {
     pub(super) targets: Sentences,
     pub(super) memory: Option<Memory>,
     /// For each row of the decoder's blocks, its row in the encoder's.
-    places: Vec<usize>,
+    places: Buffer<usize>,
 }
 
 impl Network {
@@ -60,18 +62,19 @@ impl Network {
         weights: Weights<'_>,
         encoded: &EncoderTrace,
         places: &[usize],
-    ) -> (Vec<State>, Option<Memory>, BridgeTrace) {
+    ) -> (List<State>, Option<Memory>, BridgeTrace) {
         let mut states = self.decoder.stack.zero_states(places.len());
         let hidden = self.encoder.stack.hidden();
         let finals = encoded.states.iter().map(|s| s.gather(places, hidden)).collect();
         let bridge = self.bridge.forward(weights, finals, self.decoder.stack.layers(), &mut states);
         let memory = self.decoder.attention.as_ref().map(|attention| {
             let (seq, width) = (&encoded.sources.seq, self.encoder.stack.outputs());
-            let lengths: Vec<usize> = places.iter().map(|&p| seq.lengths()[p]).collect();
-            let mut values = Vec::with_capacity(encoded.stack.output.len());
+            let lengths: Buffer<usize> = places.iter().map(|&p| seq.lengths()[p]).collect();
+            let mut values = Buffer::unspecified(encoded.stack.output.len());
+            let mut rows = values.chunks_exact_mut(width);
             for &place in places {
-                for t in 0..seq.lengths()[place] {
-                    values.extend_from_slice(&encoded.stack.output[seq.row(t, place) * width..][..width]);
+                for (t, row) in (0..seq.lengths()[place]).zip(&mut rows) {
+                    row.copy_from_slice(&encoded.stack.output[seq.row(t, place) * width..][..width]);
                 }
             }
             attention.memory(weights, lengths, values)
@@ -79,22 +82,21 @@ impl Network {
         (states, memory, bridge)
     }
 
-    /// Reads the sources and, behind start marks, the targets or what `feed` has in their place. `names` are the sentences' numbers in the
-    /// whole batch.
-    pub(super) fn forward(
+    /// Reads the sources and, behind start marks, the targets or what `feed` has in their place. `names` are the numbers of
+    /// the pairs to read.
+    pub(super) fn forward<S: AsRef<[u32]>>(
         &self,
         weights: Weights<'_>,
-        sources: &[&[u32]],
-        targets: &[&[u32]],
+        (sources, targets): (&[S], &[S]),
         names: &[usize],
         masks: Masks<'_>,
         feed: Feed<'_>,
     ) -> Pass {
         let sources = Sentences::new(sources, names, self.encoder.vocab());
         let targets = Sentences::new(targets, names, self.decoder.embedding.vocab());
-        let mut place_of = vec![0; sources.order.len()];
+        let mut place_of = Buffer::<usize>::unspecified(sources.order.len());
         sources.order.iter().enumerate().for_each(|(place, &i)| place_of[i] = place);
-        let places: Vec<usize> = targets.order.iter().map(|&i| place_of[i]).collect();
+        let places: Buffer<usize> = targets.order.iter().map(|&i| place_of[i]).collect();
 
         let encoder = self.encoder.forward(weights, sources, masks);
         let (mut states, memory, bridge) = self.hand_over(weights, &encoder, &places);
@@ -103,24 +105,24 @@ impl Network {
     }
 
     /// Adds the gradients of a pass whose logits have been replaced by their gradients.
-    pub(super) fn backward(&self, params: &Params, grads: &mut Gradients, pass: Pass, masks: Masks<'_>) {
+    pub(super) fn backward(&self, weights: Weights<'_>, grads: &mut Gradients, pass: Pass, masks: Masks<'_>) {
         let Pass { encoder, bridge, decoder, memory, places, .. } = pass;
-        let (d_states, d_values) = self.decoder.backward(params, grads, memory.as_ref(), decoder, masks);
+        let (d_states, d_values) = self.decoder.backward(weights, grads, memory.as_ref(), decoder, masks);
         let mut d_finals = self.encoder.stack.zero_states(places.len());
-        self.bridge.backward(params, grads, bridge, d_states, &mut d_finals);
+        self.bridge.backward(weights, grads, bridge, d_states, &mut d_finals);
         let hidden = self.encoder.stack.hidden();
         let d_finals = d_finals.iter().map(|s| s.scatter(&places, hidden)).collect();
 
         let (seq, width) = (&encoder.sources.seq, self.encoder.stack.outputs());
-        let mut d_out = vec![0.0; seq.rows() * width];
+        let mut d_out = Buffer::zeros(seq.rows() * width);
         if let Some(d_values) = d_values {
             let mut rows = d_values.chunks_exact(width);
-            for &place in &places {
+            for &place in places.iter() {
                 for (t, d) in (0..seq.lengths()[place]).zip(&mut rows) {
                     add(&mut d_out[seq.row(t, place) * width..][..width], d);
                 }
             }
         }
-        self.encoder.backward(params, grads, encoder, d_out, d_finals, masks);
+        self.encoder.backward(weights, grads, encoder, d_out, d_finals, masks);
     }
 }

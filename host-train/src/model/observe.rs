@@ -28,7 +28,7 @@ impl Seq2Seq {
     pub fn observe(&self, source: &[u32], target: &[u32], tap: &mut dyn FnMut(&str, &[f32])) {
         let grid = self.grid();
         let weights = Weights::new(&self.params, grid.as_ref());
-        let pass = self.network.forward(weights, &[source], &[target], &[0], Masks(None), Feed::Teacher);
+        let pass = self.network.forward(weights, (&[source], &[target]), &[0], Masks(None), Feed::Teacher);
         let stack = &self.network.encoder.stack;
         let directions = stack.directions();
         for (i, (layer, trace)) in stack.layers().iter().zip(&pass.encoder.stack.traces).enumerate() {
@@ -40,7 +40,9 @@ impl Seq2Seq {
             let columns = if reverse { hidden..2 * hidden } else { 0..hidden };
             let rows = read.chunks_exact(stack.outputs()).map(|row| &row[columns.clone()]);
             show(&name, layer.cell(), hidden, trace, rows, tap);
-            show_inputs(&name, &pass.encoder.stack.inputs[k], layer.inputs(), tap);
+            let width = layer.inputs();
+            let read = (0..source.len()).map(|row| pass.encoder.stack.read(k, row, width));
+            read.for_each(|v| tap(&format!("{name}.input"), v));
         }
         // One sentence: the bridge reads one row, or nothing when states are copied.
         let bridge = &pass.bridge.input;
@@ -51,16 +53,18 @@ impl Seq2Seq {
             let rows = read.chunks_exact(layer.hidden());
             let name = format!("decoder.rnn.l{k}");
             show(&name, layer.cell(), layer.hidden(), trace, rows, tap);
-            let read = &pass.decoder.stack.inputs[k];
-            if k == 0 && !pass.decoder.contexts.is_empty() {
-                // The first layer reads the context behind the embedding.
-                let (embed, context) =
-                    (self.config.decoder.embedding, layer.inputs() - self.config.decoder.embedding);
-                let rows = read.chunks_exact(embed).zip(pass.decoder.contexts.chunks_exact(context));
-                let rows: Vec<f32> = rows.flat_map(|(e, c)| e.iter().chain(c)).copied().collect();
-                show_inputs(&name, &rows, layer.inputs(), tap);
-            } else {
-                show_inputs(&name, read, layer.inputs(), tap);
+            // The first layer reads the context behind the embedding.
+            let attends = k == 0 && !pass.decoder.contexts.is_empty();
+            let own = if attends { self.config.decoder.embedding } else { layer.inputs() };
+            let context = layer.inputs() - own;
+            let mut input = Vec::with_capacity(layer.inputs());
+            for row in 0..target.len() {
+                input.clear();
+                input.extend_from_slice(pass.decoder.stack.read(k, row, own));
+                if attends {
+                    input.extend_from_slice(&pass.decoder.contexts[row * context..][..context]);
+                }
+                tap(&format!("{name}.input"), &input);
             }
         }
         if let (Some(attention), Some(memory)) = (&self.network.decoder.attention, &pass.memory) {

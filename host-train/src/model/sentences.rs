@@ -1,8 +1,10 @@
 //! One side of a batch in the packed layout, and where dropout strikes.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 
 use crate::model::{SOS, UNK};
+use crate::nn::buffer::Buffer;
 use crate::nn::dropout::Dropout;
 use crate::nn::packed::Packed;
 
@@ -11,23 +13,25 @@ use crate::nn::packed::Packed;
 pub(super) struct Sentences {
     pub(super) seq: Packed,
     /// For each row of a block, which of the given sentences it is.
-    pub(super) order: Vec<usize>,
+    pub(super) order: Buffer<usize>,
     /// For each row of a block, its sentence's number in the whole batch, which names its dropout masks.
-    pub(super) names: Vec<usize>,
+    pub(super) names: Buffer<usize>,
     /// Id of each packed row.
-    pub(super) ids: Vec<u32>,
+    pub(super) ids: Buffer<u32>,
 }
 
 impl Sentences {
-    /// Packs `sentences`, called `names` in the whole batch; ids not below `vocab` become [`UNK`].
-    pub(super) fn new(sentences: &[&[u32]], names: &[usize], vocab: usize) -> Self {
-        let mut order: Vec<usize> = (0..sentences.len()).collect();
-        order.sort_by_key(|&i| std::cmp::Reverse(sentences[i].len()));
-        let seq = Packed::new(order.iter().map(|&i| sentences[i].len()).collect());
-        let mut ids = Vec::with_capacity(seq.rows());
+    /// Packs the sentences of a batch that `names` counts up; ids not below `vocab` become [`UNK`].
+    pub(super) fn new<S: AsRef<[u32]>>(batch: &[S], names: &[usize], vocab: usize) -> Self {
+        let sentence = |i: usize| batch[names[i]].as_ref();
+        let mut order: Buffer<usize> = (0..names.len()).collect();
+        order.sort_unstable_by_key(|&i| (Reverse(sentence(i).len()), i));
+        let seq = Packed::new(order.iter().map(|&i| sentence(i).len()).collect::<Buffer<usize>>());
+        let mut ids = Buffer::unspecified(seq.rows());
         for t in 0..seq.steps() {
             let known = |id: u32| if (id as usize) < vocab { id } else { UNK };
-            ids.extend(order[..seq.batch(t)].iter().map(|&i| known(sentences[i][t])));
+            let rows = ids[seq.rows_of(t..t + 1)].iter_mut().zip(order.iter());
+            rows.for_each(|(id, &i)| *id = known(sentence(i)[t]));
         }
         let names = order.iter().map(|&i| names[i]).collect();
         Self { seq, order, names, ids }
@@ -35,12 +39,12 @@ impl Sentences {
 
     /// The same sentences as a decoder reads them: the start mark, then all but the last token.
     pub(super) fn shifted(&self) -> Self {
-        let mut ids = vec![SOS; if self.seq.steps() > 0 { self.seq.batch(0) } else { 0 }];
+        let mut ids = Buffer::filled(self.ids.len(), SOS);
         for t in 1..self.seq.steps() {
             let before = self.seq.offset(t - 1);
-            ids.extend_from_slice(&self.ids[before..before + self.seq.batch(t)]);
+            ids[self.seq.rows_of(t..t + 1)].copy_from_slice(&self.ids[before..before + self.seq.batch(t)]);
         }
-        Self { ids, ..self.clone() }
+        Self { seq: self.seq.clone(), order: self.order.clone(), names: self.names.clone(), ids }
     }
 }
 
@@ -62,6 +66,11 @@ pub(super) enum Site {
 pub(super) struct Masks<'a>(pub(super) Option<&'a Dropout>);
 
 impl Masks<'_> {
+    /// Whether nothing is dropped.
+    pub(super) fn none(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// The ids, if nothing will be dropped from their embeddings.
     pub(super) fn unmasked<'i>(&self, ids: &'i [u32]) -> Option<&'i [u32]> {
         self.0.is_none().then_some(ids)
@@ -101,7 +110,7 @@ impl Masks<'_> {
         };
         let n = sentences.seq.batch(t);
         let width = rows.len() / n;
-        for (row, &name) in rows.chunks_exact_mut(width).zip(&sentences.names) {
+        for (row, &name) in rows.chunks_exact_mut(width).zip(sentences.names.iter()) {
             dropout.apply(site, name, t, row);
         }
     }
@@ -113,11 +122,11 @@ mod tests {
 
     #[test]
     fn packs_longest_first_and_shifts() {
-        let sentences: [&[u32]; 3] = [&[5, 2], &[6, 7, 2], &[99, 2]];
-        let packed = Sentences::new(&sentences, &[10, 11, 12], 8);
-        assert_eq!((&packed.order[..], &packed.names[..]), (&[1, 0, 2][..], &[11, 10, 12][..]));
-        assert_eq!(packed.ids, [6, 5, UNK, 7, 2, 2, 2]);
-        assert_eq!(packed.shifted().ids, [SOS, SOS, SOS, 6, 5, UNK, 7]);
+        let sentences: [&[u32]; 4] = [&[], &[5, 2], &[6, 7, 2], &[99, 2]];
+        let packed = Sentences::new(&sentences, &[1, 2, 3], 8);
+        assert_eq!((&packed.order[..], &packed.names[..]), (&[1, 0, 2][..], &[2, 1, 3][..]));
+        assert_eq!(packed.ids[..], [6, 5, UNK, 7, 2, 2, 2]);
+        assert_eq!(packed.shifted().ids[..], [SOS, SOS, SOS, 6, 5, UNK, 7]);
     }
 
     #[test]
@@ -125,7 +134,8 @@ mod tests {
         let dropout = Dropout::new(0.5, 3);
         let masks = Masks(Some(&dropout));
         let long: &[u32] = &[4, 2];
-        let (both, alone) = (Sentences::new(&[long, &[2]], &[0, 1], 8), Sentences::new(&[&[2]], &[1], 8));
+        let batch: [&[u32]; 2] = [long, &[2]];
+        let (both, alone) = (Sentences::new(&batch, &[0, 1], 8), Sentences::new(&batch, &[1], 8));
         let (mut a, mut b) = (vec![1.0; 3 * 32], vec![1.0; 32]);
         masks.apply(Site::Output, &both, &mut a);
         masks.apply(Site::Output, &alone, &mut b);

@@ -1,12 +1,17 @@
 //! Losses and gradients of batches, on any number of threads.
 
-use crate::model::network::Network;
+use std::cmp::Reverse;
+use std::sync::{Mutex, PoisonError};
+
 use crate::model::sentences::Masks;
 use crate::model::{Batch, Feed, Seq2Seq};
+use crate::nn::buffer::Buffer;
 use crate::nn::dropout::Dropout;
 use crate::nn::loss::{CrossEntropy, cross_entropy, cross_entropy_backward};
+use crate::nn::operand::Packs;
 use crate::nn::params::Gradients;
 use crate::quant::Weights;
+use crate::threads::for_each;
 
 /// Parts that a batch is split into. It is no function of the number of threads, so that the gradients,
 /// added part after part, have the same bits for any.
@@ -47,11 +52,22 @@ impl LossSum {
     }
 }
 
-/// Some pairs of a batch, by their numbers in it.
+/// Gradients of the parts of a batch but the first, for the next step to use again.
+#[derive(Debug, Default)]
+pub(super) struct Spare(Mutex<Vec<Gradients>>);
+
+impl Clone for Spare {
+    /// None: they are worth their memory only where steps are taken.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// A part of a batch: its pairs' numbers, and what comes out.
 struct Shard<'a> {
-    names: Vec<usize>,
-    sources: Vec<&'a [u32]>,
-    targets: Vec<&'a [u32]>,
+    names: &'a [usize],
+    grads: Option<&'a mut Gradients>,
+    loss: CrossEntropy,
 }
 
 impl Seq2Seq {
@@ -85,21 +101,33 @@ impl Seq2Seq {
         let keep = dropout.map_or(1.0, |_| 1.0 - self.config.dropout);
         let grid = self.grid_within((127.0 / keep).ceil());
         let weights = Weights::new(&self.params, grid.as_ref());
-        let smoothing = options.label_smoothing;
-        let work = |shard: &Shard<'_>, grads: &mut Gradients| {
-            gradients(&self.network, weights, shard, grads, (masks, feed), smoothing, scale)
-        };
-        grads.fill_zero();
-        let shards = split(batch);
-        let mut others: Vec<Gradients> = shards.iter().skip(1).map(|_| grads.zeros_like()).collect();
-        let mut jobs: Vec<(&Shard<'_>, &mut Gradients)> =
-            shards.iter().zip(std::iter::once(&mut *grads).chain(&mut others)).collect();
-        let losses = in_parallel(&mut jobs, options.threads, |(shard, grads)| work(shard, grads));
-        others.iter().for_each(|other| grads.add(other));
+        let threads = options.threads;
+        let packs = Packs::new(&self.operands, weights, true, threads);
+        let weights = weights.with_packs(&packs);
+
+        let mut spare = self.spare.0.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.resize_with(SHARDS - 1, || grads.zeros_like());
+        let (names, ends) = split(batch);
+        let all = std::iter::once(&mut *grads).chain(spare.iter_mut()).map(Some);
+        let mut shards = shards(&names, &ends, all);
+        for_each(threads, &mut shards, &|shard: &mut Shard<'_>| {
+            let Some(grads) = shard.grads.as_deref_mut() else { return };
+            grads.fill_zero();
+            let sides = (&batch.sources[..], &batch.targets[..]);
+            let mut pass = self.network.forward(weights, sides, shard.names, masks, feed);
+            let (logits, ids) = (&mut pass.decoder.logits, &pass.targets.ids);
+            shard.loss =
+                cross_entropy_backward(logits, ids, self.target_vocab(), options.label_smoothing, scale);
+            self.network.backward(weights, grads, pass, masks);
+        });
+        let loss = sum(&shards, tokens);
+        let others = shards.len() - 1;
+        drop(shards);
+        spare[..others].iter().for_each(|other| grads.add(other));
         if let Some(grid) = &grid {
             grid.clip_gradients(grads);
         }
-        sum(&losses, tokens)
+        loss
     }
 
     /// Loss of a batch without dropout or smoothing.
@@ -117,49 +145,51 @@ impl Seq2Seq {
     pub fn loss_fed(&self, batch: &Batch, threads: usize, feed: Feed<'_>) -> LossSum {
         let grid = self.grid();
         let weights = Weights::new(&self.params, grid.as_ref());
-        let mut shards = split(batch);
-        let losses = in_parallel(&mut shards, threads, |shard| {
-            let Shard { names, sources, targets } = shard;
-            let pass = self.network.forward(weights, sources, targets, names, Masks(None), feed);
-            cross_entropy(&pass.decoder.logits, &pass.targets.ids, self.target_vocab(), 0.0)
+        let packs = Packs::new(&self.operands, weights, false, threads);
+        let weights = weights.with_packs(&packs);
+        let (names, ends) = split(batch);
+        let mut shards = shards(&names, &ends, std::iter::repeat_with(|| None));
+        for_each(threads, &mut shards, &|shard: &mut Shard<'_>| {
+            let sides = (&batch.sources[..], &batch.targets[..]);
+            let pass = self.network.forward(weights, sides, shard.names, Masks(None), feed);
+            shard.loss = cross_entropy(&pass.decoder.logits, &pass.targets.ids, self.target_vocab(), 0.0);
         });
-        sum(&losses, batch.targets.iter().map(Vec::len).sum())
+        sum(&shards, batch.targets.iter().map(Vec::len).sum())
     }
 }
 
-fn gradients(
-    network: &Network,
-    weights: Weights<'_>,
-    shard: &Shard<'_>,
-    grads: &mut Gradients,
-    (masks, feed): (Masks<'_>, Feed<'_>),
-    smoothing: f32,
-    scale: f32,
-) -> CrossEntropy {
-    let mut pass = network.forward(weights, &shard.sources, &shard.targets, &shard.names, masks, feed);
-    let vocab = network.decoder.embedding.vocab();
-    let logits = &mut pass.decoder.logits;
-    let total = cross_entropy_backward(logits, &pass.targets.ids, vocab, smoothing, scale);
-    network.backward(weights.real(), grads, pass, masks);
-    total
-}
-
-/// Deals the pairs out, longest first, so that shards have nearly the same work.
-fn split(batch: &Batch) -> Vec<Shard<'_>> {
+/// Numbers of the pairs, part after part, and where each part ends: dealt out longest first, so that parts have nearly the
+/// same work.
+fn split(batch: &Batch) -> (Buffer<usize>, [usize; SHARDS]) {
     assert_eq!(batch.sources.len(), batch.targets.len(), "as many targets as sources");
-    let mut order: Vec<usize> = (0..batch.sources.len()).collect();
-    order.sort_by_key(|&i| std::cmp::Reverse(batch.sources[i].len() + batch.targets[i].len()));
-    let shard = |k: usize| {
-        let names: Vec<usize> = order.iter().copied().skip(k).step_by(SHARDS).collect();
-        let sources = names.iter().map(|&i| &batch.sources[i][..]).collect();
-        let targets = names.iter().map(|&i| &batch.targets[i][..]).collect();
-        Shard { names, sources, targets }
-    };
-    (0..SHARDS.min(order.len())).map(shard).collect()
+    let mut order: Buffer<usize> = (0..batch.sources.len()).collect();
+    order.sort_unstable_by_key(|&i| (Reverse(batch.sources[i].len() + batch.targets[i].len()), i));
+    let (mut names, mut ends) = (Buffer::default(), [0; SHARDS]);
+    for (k, end) in ends.iter_mut().enumerate() {
+        order.iter().skip(k).step_by(SHARDS).for_each(|&i| names.push(i));
+        *end = names.len();
+    }
+    (names, ends)
 }
 
-fn sum(losses: &[CrossEntropy], tokens: usize) -> LossSum {
-    let (nll, loss) = losses.iter().fold((0.0, 0.0), |(n, l), c| (n + c.nll, l + c.loss));
+/// The parts of a batch that have pairs, and the first one.
+fn shards<'a>(
+    names: &'a [usize],
+    ends: &[usize; SHARDS],
+    grads: impl Iterator<Item = Option<&'a mut Gradients>>,
+) -> heapless::Vec<Shard<'a>, SHARDS> {
+    let mut start = 0;
+    let part = |(&end, grads)| {
+        let names = &names[std::mem::replace(&mut start, end)..end];
+        Shard { names, grads, loss: CrossEntropy::default() }
+    };
+    let parts = ends.iter().zip(grads).map(part).enumerate();
+    parts.filter(|(k, shard)| *k == 0 || !shard.names.is_empty()).map(|(_, shard)| shard).collect()
+}
+
+fn sum(shards: &[Shard<'_>], tokens: usize) -> LossSum {
+    let add = |(nll, loss): (f64, f64), shard: &Shard<'_>| (nll + shard.loss.nll, loss + shard.loss.loss);
+    let (nll, loss) = shards.iter().fold((0.0, 0.0), add);
     LossSum { nll, loss, tokens }
 }
 
@@ -169,24 +199,7 @@ pub(crate) fn in_parallel<J: Send, R: Send>(
     threads: usize,
     work: impl Fn(&mut J) -> R + Sync,
 ) -> Vec<R> {
-    let threads = threads.clamp(1, jobs.len().max(1));
-    if threads == 1 {
-        return jobs.iter_mut().map(work).collect();
-    }
-    let part = jobs.len().div_ceil(threads);
-    std::thread::scope(|scope| {
-        let work = &work;
-        let mut parts = jobs.chunks_mut(part);
-        let mine = parts.next();
-        let others: Vec<_> =
-            parts.map(|jobs| scope.spawn(move || jobs.iter_mut().map(work).collect::<Vec<R>>())).collect();
-        let mut results: Vec<R> = mine.into_iter().flatten().map(work).collect();
-        for other in others {
-            match other.join() {
-                Ok(more) => results.extend(more),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        results
-    })
+    let mut pairs: Vec<(&mut J, Option<R>)> = jobs.iter_mut().map(|job| (job, None)).collect();
+    for_each(threads, &mut pairs, &|(job, result)| *result = Some(work(job)));
+    pairs.into_iter().map(|(_, result)| result.expect("every job was done")).collect()
 }

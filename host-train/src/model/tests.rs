@@ -56,8 +56,7 @@ pub(crate) fn model(config: &ModelConfig) -> Seq2Seq {
 #[test]
 fn gradients_of_every_parameter() {
     let batch = batch(3, 5);
-    let sources: Vec<&[u32]> = batch.sources.iter().map(|s| &s[..]).collect();
-    let targets: Vec<&[u32]> = batch.targets.iter().map(|s| &s[..]).collect();
+    let sides = (&batch.sources[..], &batch.targets[..]);
     for config in configs() {
         let start = model(&config);
         let options = StepOptions { label_smoothing: 0.1, dropout_seed: Some(4), threads: 1 };
@@ -67,7 +66,7 @@ fn gradients_of_every_parameter() {
                 // In one piece: the masks must not depend on the shards.
                 let (network, dropout) = (&start.network, Dropout::new(config.dropout, 4));
                 let masks = Masks(Some(&dropout));
-                let pass = network.forward(p.into(), &sources, &targets, &[0, 1, 2], masks, Feed::Teacher);
+                let pass = network.forward(p.into(), sides, &[0, 1, 2], masks, Feed::Teacher);
                 cross_entropy(&pass.decoder.logits, &pass.targets.ids, 6, 0.1).loss / tokens
             },
             |p, g, _| {

@@ -5,11 +5,13 @@
 
 use kinglet::fixed::{saturate_i8, saturate_i16, shift_round};
 
+use crate::nn::buffer::Buffer;
 use crate::nn::linear::Linear;
 use crate::nn::loss::softmax;
 use crate::nn::math::tanh;
 use crate::nn::matrix::{add_scaled, dot};
-use crate::nn::params::{Gradients, Init, Layout, ParamId, Params};
+use crate::nn::params::{Gradients, Init, Layout, ParamId};
+use crate::nn::simd::vectorized;
 use crate::quant::{self, AttentionGrid, Builder, Functions, Q12, Q15, Weights, Width, to_i8};
 
 /// Additive attention with its parameters `w_q.weight` [size, query], `w_k.weight` [size, memory],
@@ -24,35 +26,35 @@ pub struct Additive {
 /// What is attended to: sentence after sentence, each token's vector and key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Memory {
-    lengths: Vec<usize>,
+    lengths: Buffer<usize>,
     /// First row of each sentence.
-    offsets: Vec<usize>,
+    offsets: Buffer<usize>,
     /// [rows, memory width].
-    values: Vec<f32>,
+    values: Buffer,
     /// [rows, size].
-    keys: Vec<f32>,
+    keys: Buffer,
 }
 
 /// What the steps leave for backward: a row for each query, and within it a position for each source token.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AttentionTrace {
     /// First position of each row.
-    starts: Vec<usize>,
+    starts: Buffer<usize>,
     /// [rows, size]: projected queries.
-    queries: Vec<f32>,
+    queries: Buffer,
     /// `[positions]`: scores before the softmax.
-    scores: Vec<f32>,
+    scores: Buffer,
     /// `[positions]`: attention weights.
-    weights: Vec<f32>,
+    weights: Buffer,
     /// [positions, size]: `tanh(query + key)`.
-    energies: Vec<f32>,
+    energies: Buffer,
 }
 
 /// Gradients of a memory's values and keys, collected over all steps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MemoryGradient {
-    values: Vec<f32>,
-    keys: Vec<f32>,
+    values: Buffer,
+    keys: Buffer,
 }
 
 impl Memory {
@@ -117,10 +119,10 @@ impl Additive {
     pub fn memory<'a>(
         &self,
         weights: impl Into<Weights<'a>>,
-        lengths: Vec<usize>,
-        mut values: Vec<f32>,
+        lengths: impl Into<Buffer<usize>>,
+        values: impl Into<Buffer>,
     ) -> Memory {
-        let weights = weights.into();
+        let (weights, lengths, mut values) = (weights.into(), lengths.into(), values.into());
         let mut offset = 0;
         let first = |&length: &usize| {
             offset += length;
@@ -155,42 +157,34 @@ impl Additive {
         let (size, width) = (self.size(), self.memory_width());
         let queries = self.query.forward(weights, states);
         let v = weights.at(self.v);
-        contexts.fill(0.0);
         let rows = queries.chunks_exact(size).zip(contexts.chunks_exact_mut(width));
         for (&sentence, (query, context)) in sentences.iter().zip(rows) {
             let (length, first) = (memory.lengths[sentence], memory.offsets[sentence]);
             let start = trace.weights.len();
             trace.starts.push(start);
-            let keys = memory.keys[first * size..(first + length) * size].chunks_exact(size);
-            match weights.grid() {
-                None => {
-                    for key in keys {
-                        let at = trace.energies.len();
-                        trace.energies.extend(query.iter().zip(key).map(|(q, k)| tanh(q + k)));
-                        trace.scores.push(dot(v, &trace.energies[at..]));
-                    }
-                    trace.weights.extend_from_slice(&trace.scores[start..]);
-                    softmax(&mut trace.weights[start..]);
-                }
-                Some(grid) => weigh_on_grid(grid.attention(), query, keys, trace),
-            }
-            let values = memory.values[first * width..(first + length) * width].chunks_exact(width);
-            for (&weight, value) in trace.weights[start..].iter().zip(values) {
-                add_scaled(context, weight, value);
-            }
-            if weights.grid().is_some() {
-                // The sum is exact in units of 2^-22: weights add up to at most 2^15 units, values have at most 127.
-                let round =
-                    |x: f32| f32::from(saturate_i8(shift_round((x * 4_194_304.0) as i32, 15))) / 128.0;
-                context.iter_mut().for_each(|x| *x = round(*x));
-            }
+            let keys = &memory.keys[first * size..(first + length) * size];
+            let values = &memory.values[first * width..(first + length) * width];
+            let (energies, scores) = (trace.energies.lengthen(length * size), trace.scores.lengthen(length));
+            let shares = trace.weights.lengthen(length);
+            let Some(grid) = weights.grid() else {
+                score(query, keys, v, energies, scores);
+                shares.copy_from_slice(scores);
+                softmax(shares);
+                mix(shares, values, context);
+                continue;
+            };
+            weigh_on_grid(grid.attention(), query, keys, (energies, scores), shares);
+            mix(shares, values, context);
+            // The sum is exact in units of 2^-22: weights add up to at most 2^15 units, values have at most 127.
+            let round = |x: f32| f32::from(saturate_i8(shift_round((x * 4_194_304.0) as i32, 15))) / 128.0;
+            context.iter_mut().for_each(|x| *x = round(*x));
         }
         trace.queries.extend_from_slice(&queries);
     }
 
     /// Zero gradients for a memory.
     pub fn memory_gradient(&self, memory: &Memory) -> MemoryGradient {
-        MemoryGradient { values: vec![0.0; memory.values.len()], keys: vec![0.0; memory.keys.len()] }
+        MemoryGradient { values: Buffer::zeros(memory.values.len()), keys: Buffer::zeros(memory.keys.len()) }
     }
 
     /// The reverse of the rows of [`Additive::step`] that begin at `first_row` of the trace.
@@ -199,9 +193,9 @@ impl Additive {
     /// otherwise, position after position. Collects in `d_memory` and `grads`; writes the gradients of the
     /// projected queries [rows, size].
     #[allow(clippy::too_many_arguments)]
-    pub fn step_backward(
+    pub fn step_backward<'a>(
         &self,
-        params: &Params,
+        weights: impl Into<Weights<'a>>,
         grads: &mut Gradients,
         memory: &Memory,
         sentences: &[usize],
@@ -212,91 +206,157 @@ impl Additive {
         d_queries: &mut [f32],
     ) {
         let (size, width) = (self.size(), self.memory_width());
-        let v = params.at(self.v);
+        let v = weights.into().real().at(self.v);
         let dv = grads.at_mut(self.v);
         d_queries.fill(0.0);
         let origin = trace.starts.get(first_row).copied().unwrap_or(0);
-        let mut d_scores = Vec::new();
+        let mut d_scores = Buffer::default();
         let rows = d_contexts.chunks_exact(width).zip(d_queries.chunks_exact_mut(size));
         for (i, (&sentence, (d_context, d_query))) in sentences.iter().zip(rows).enumerate() {
             let (length, first) = (memory.lengths[sentence], memory.offsets[sentence]);
             let start = trace.starts[first_row + i];
-            let weights = &trace.weights[start..start + length];
-
-            d_scores.clear();
-            for t in 0..length {
-                let at = (first + t) * width..(first + t + 1) * width;
-                let extra = d_weights.map_or(0.0, |d| d[start - origin + t]);
-                d_scores.push(extra + dot(d_context, &memory.values[at.clone()]));
-                add_scaled(&mut d_memory.values[at], weights[t], d_context);
+            let positions = start..start + length;
+            d_scores.resize(length);
+            match d_weights {
+                Some(d) => d_scores.copy_from_slice(&d[start - origin..][..length]),
+                None => d_scores.fill(0.0),
             }
+            let (values, keys) =
+                (first * width..(first + length) * width, first * size..(first + length) * size);
+            let shares = &trace.weights[positions.clone()];
+            let d_values = &mut d_memory.values[values.clone()];
+            mix_backward(shares, &memory.values[values], d_context, &mut d_scores, d_values);
             // Softmax: d_score = weight (d_weight - Σ weight d_weight).
-            let mean: f32 = weights.iter().zip(&d_scores).map(|(w, d)| w * d).sum();
-            for t in 0..length {
-                let d_score = weights[t] * (d_scores[t] - mean);
-                let energy = &trace.energies[(start + t) * size..(start + t + 1) * size];
-                let d_key = &mut d_memory.keys[(first + t) * size..(first + t + 1) * size];
-                for j in 0..size {
-                    let d = d_score * v[j] * (1.0 - energy[j] * energy[j]);
-                    d_key[j] += d;
-                    d_query[j] += d;
-                    dv[j] += d_score * energy[j];
-                }
-            }
+            let mean = dot(shares, &d_scores);
+            d_scores.iter_mut().zip(shares).for_each(|(d, weight)| *d = weight * (*d - mean));
+            let energies = &trace.energies[positions.start * size..positions.end * size];
+            score_backward(energies, v, &d_scores, &mut d_memory.keys[keys], d_query, dv);
         }
     }
 
     /// Adds to `d_states` [rows, query width] the gradients of the states that made the queries.
-    pub fn add_state_gradient(&self, params: &Params, d_queries: &[f32], d_states: &mut [f32]) {
-        self.query.add_input_gradient(params, d_queries, d_states, self.query.inputs(), 0);
+    pub fn add_state_gradient<'a>(
+        &self,
+        weights: impl Into<Weights<'a>>,
+        d_queries: &[f32],
+        d_states: &mut [f32],
+    ) {
+        self.query.input_gradient(weights, d_queries, d_states, true);
     }
 
     /// Adds the gradients of the weights once all steps have been reversed, given all states that were
     /// projected and the gradients of all queries; returns the gradient of the memory's values.
-    pub fn finish(
+    pub fn finish<'a>(
         &self,
-        params: &Params,
+        weights: impl Into<Weights<'a>>,
         grads: &mut Gradients,
         memory: &Memory,
         states: &[f32],
         d_queries: &[f32],
         d_memory: MemoryGradient,
-    ) -> Vec<f32> {
+    ) -> Buffer {
         self.query.weight_gradients(grads, states, d_queries);
         self.key.weight_gradients(grads, &memory.values, &d_memory.keys);
         let mut d_values = d_memory.values;
-        self.key.add_input_gradient(params, &d_memory.keys, &mut d_values, self.memory_width(), 0);
+        self.key.input_gradient(weights, &d_memory.keys, &mut d_values, true);
         d_values
     }
 }
 
-/// Energies, scores and weights of one query on the grid.
-fn weigh_on_grid<'k>(
+vectorized! {
+    /// Energies [keys, size] and scores of one query.
+    fn score(query: &[f32], keys: &[f32], v: &[f32], energies: &mut [f32], scores: &mut [f32]) {
+        let size = query.len();
+        let rows = energies.chunks_exact_mut(size).zip(keys.chunks_exact(size));
+        for ((energy, key), score) in rows.zip(scores) {
+            energy.iter_mut().zip(query.iter().zip(key)).for_each(|(e, (q, k))| *e = tanh(q + k));
+            *score = dot(v, energy);
+        }
+    }
+}
+
+vectorized! {
+    /// The reverse of [`score`]: adds to the gradients of keys, query and `v`.
+    fn score_backward(
+        energies: &[f32],
+        v: &[f32],
+        d_scores: &[f32],
+        d_keys: &mut [f32],
+        d_query: &mut [f32],
+        dv: &mut [f32],
+    ) {
+        let size = v.len();
+        let rows = energies.chunks_exact(size).zip(d_keys.chunks_exact_mut(size));
+        for ((energy, d_key), &d_score) in rows.zip(d_scores) {
+            let sums = d_key.iter_mut().zip(d_query.iter_mut()).zip(dv.iter_mut());
+            for (((d_key, d_query), dv), (e, v)) in sums.zip(energy.iter().zip(v)) {
+                let d = d_score * v * (1.0 - e * e);
+                *d_key += d;
+                *d_query += d;
+                *dv += d_score * e;
+            }
+        }
+    }
+}
+
+vectorized! {
+    /// The mean of `values` [weights, width] with these weights.
+    fn mix(weights: &[f32], values: &[f32], context: &mut [f32]) {
+        context.fill(0.0);
+        for (&weight, value) in weights.iter().zip(values.chunks_exact(context.len())) {
+            add_scaled(context, weight, value);
+        }
+    }
+}
+
+vectorized! {
+    /// The reverse of [`mix`]: adds to the gradients of weights and values.
+    fn mix_backward(
+        weights: &[f32],
+        values: &[f32],
+        d_context: &[f32],
+        d_weights: &mut [f32],
+        d_values: &mut [f32],
+    ) {
+        let width = d_context.len();
+        let rows = values.chunks_exact(width).zip(d_values.chunks_exact_mut(width));
+        for ((&weight, d_weight), (value, d_value)) in weights.iter().zip(d_weights).zip(rows) {
+            *d_weight += dot(d_context, value);
+            add_scaled(d_value, weight, d_context);
+        }
+    }
+}
+
+/// Energies [keys, size], scores and weights of one query on the grid.
+fn weigh_on_grid(
     grid: &AttentionGrid,
     query: &[f32],
-    keys: impl Iterator<Item = &'k [f32]>,
-    trace: &mut AttentionTrace,
+    keys: &[f32],
+    (energies, scores): (&mut [f32], &mut [f32]),
+    weights: &mut [f32],
 ) {
-    let functions = Functions::get();
-    let mut scores = Vec::new();
-    for key in keys {
+    let (functions, size) = (Functions::get(), query.len());
+    let mut integers = Vec::with_capacity(scores.len());
+    let rows = energies.chunks_exact_mut(size).zip(keys.chunks_exact(size));
+    for ((energies, key), score) in rows.zip(scores) {
         let mut sum = 0i32;
-        trace.energies.extend(query.iter().zip(key).zip(&grid.v).map(|((q, k), v)| {
+        for (((e, q), k), v) in energies.iter_mut().zip(query).zip(key).zip(&grid.v) {
             let energy = functions.tanh(saturate_i16(((q + k) * Q12) as i32));
             sum = sum.wrapping_add(v * energy);
-            energy as f32 / Q15
-        }));
-        let score = grid.score.result(0, sum);
-        trace.scores.push(f32::from(score) * grid.score_unit);
-        scores.push(score);
+            *e = energy as f32 / Q15;
+        }
+        let integer = grid.score.result(0, sum);
+        *score = f32::from(integer) * grid.score_unit;
+        integers.push(integer);
     }
-    quant::softmax(&scores, grid.score_bits, &mut trace.weights);
+    quant::softmax(&integers, grid.score_bits, weights);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::nn::check::{GradientCheck, values};
+    use crate::nn::params::Params;
 
     #[test]
     fn gradients() {
@@ -327,7 +387,7 @@ mod tests {
                 attention.step_backward(p, g, &memory, &sentences, at, &rc, Some(&rw), d.0, d.1);
                 let mut d_states = vec![0.0; 4 * query];
                 attention.add_state_gradient(p, &d_queries, &mut d_states);
-                vec![attention.finish(p, g, &memory, &x[1], &d_queries, d_memory), d_states]
+                vec![attention.finish(p, g, &memory, &x[1], &d_queries, d_memory).to_vec(), d_states]
             },
         );
     }

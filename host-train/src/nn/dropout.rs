@@ -1,6 +1,7 @@
 //! Inverted dropout with masks that are functions of where a value is, not of when it is computed.
 
 use crate::nn::random::{key, mix};
+use crate::nn::simd::vectorized;
 
 /// Which values of which sentence are dropped in one training step.
 ///
@@ -25,8 +26,14 @@ impl Dropout {
         let row_key = key(key(self.seed, site), place);
         let threshold = (f64::from(self.probability) * 4_294_967_296.0) as u64;
         let scale = 1.0 / (1.0 - self.probability);
+        scale_or_drop(row, row_key, threshold, scale);
+    }
+}
+
+vectorized! {
+    /// One 64-bit word decides two neighbours.
+    fn scale_or_drop(row: &mut [f32], row_key: u64, threshold: u64, scale: f32) {
         for (i, pair) in row.chunks_mut(2).enumerate() {
-            // One 64-bit word decides two neighbours.
             let word = mix(row_key.wrapping_add(i as u64));
             for (value, bits) in pair.iter_mut().zip([word & 0xFFFF_FFFF, word >> 32]) {
                 *value *= if bits < threshold { 0.0 } else { scale };

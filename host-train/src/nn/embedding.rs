@@ -1,5 +1,6 @@
 //! The table of token vectors.
 
+use crate::nn::buffer::Buffer;
 use crate::nn::matrix::add;
 use crate::nn::params::{Gradients, Init, Layout, ParamId};
 use crate::quant::{TokenSource, Weights};
@@ -10,6 +11,27 @@ pub struct Embedding {
     vocab: usize,
     width: usize,
     weight: ParamId,
+}
+
+/// The tokens that rows read. What depends on a token alone needs to be computed once for all rows that read it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Tokens {
+    /// Ids.
+    pub ids: Buffer<u32>,
+    /// For each row, which of `ids` it reads; `None` when it is the one of its own number.
+    pub slots: Option<Buffer<u32>>,
+}
+
+impl Tokens {
+    /// A token for each row.
+    pub fn each(ids: &[u32]) -> Self {
+        Self { ids: Buffer::copy(ids), slots: None }
+    }
+
+    /// Which of its tokens `row` reads.
+    pub fn slot(&self, row: usize) -> usize {
+        self.slots.as_ref().map_or(row, |slots| slots[row] as usize)
+    }
 }
 
 /// Standard deviation of initial embeddings: small beside what training makes of them, so that rare tokens
@@ -42,13 +64,32 @@ impl Embedding {
     ///
     /// # Panics
     /// When an id is not below the vocabulary's size.
-    pub fn forward<'a>(&self, weights: impl Into<Weights<'a>>, ids: &[u32]) -> Vec<f32> {
+    pub fn forward<'a>(&self, weights: impl Into<Weights<'a>>, ids: &[u32]) -> Buffer {
         let table = weights.into().at(self.weight);
-        let mut out = Vec::with_capacity(ids.len() * self.width);
-        for &id in ids {
-            out.extend_from_slice(&table[id as usize * self.width..][..self.width]);
+        let mut out = Buffer::unspecified(ids.len() * self.width);
+        for (&id, row) in ids.iter().zip(out.chunks_exact_mut(self.width)) {
+            row.copy_from_slice(&table[id as usize * self.width..][..self.width]);
         }
         out
+    }
+
+    /// The tokens to look up for rows that read `ids`: each different one once, if that halves them.
+    pub fn distinct(&self, ids: &[u32]) -> Tokens {
+        let (mut first, mut slots) = (Buffer::filled(self.vocab, u32::MAX), Buffer::unspecified(ids.len()));
+        let mut distinct = Buffer::default();
+        for (slot, &id) in slots.iter_mut().zip(ids) {
+            let place = &mut first[id as usize];
+            if *place == u32::MAX {
+                *place = distinct.len() as u32;
+                distinct.push(id);
+            }
+            *slot = *place;
+        }
+        if 2 * distinct.len() > ids.len() {
+            Tokens::each(ids)
+        } else {
+            Tokens { ids: distinct, slots: Some(slots) }
+        }
     }
 
     /// Adds the gradient `dy` [ids, width] to the rows of `ids`, in their order.
@@ -78,5 +119,15 @@ mod tests {
                 vec![]
             },
         );
+    }
+
+    #[test]
+    fn distinct_tokens_are_those_of_the_rows() {
+        let embedding = Embedding::declare(&mut Layout::default(), "e", 9, 3);
+        let ids = [7, 2, 7, 7, 2, 8, 7];
+        let tokens = embedding.distinct(&ids);
+        assert_eq!(tokens.ids[..], [7, 2, 8]);
+        (0..7).for_each(|row| assert_eq!(tokens.ids[tokens.slot(row)], ids[row]));
+        assert_eq!(embedding.distinct(&[1, 2, 3]), Tokens::each(&[1, 2, 3]));
     }
 }

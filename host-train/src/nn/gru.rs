@@ -6,8 +6,10 @@
 use kinglet::fixed::{saturate_i16, shift_round};
 
 use crate::nn::math::{sigmoid, tanh};
+use crate::nn::simd::vectorized;
 use crate::quant::{Functions, Product, Q15};
 
+vectorized! {
 /// Steps a block of rows. `gates` [rows, 3 hidden] holds `x` and afterwards `r, z, n`; `recurrent`, of the
 /// same shape, holds `q` and stays; `h` [rows, hidden] is the state.
 pub fn step(hidden: usize, gates: &mut [f32], recurrent: &[f32], h: &mut [f32]) {
@@ -24,6 +26,7 @@ pub fn step(hidden: usize, gates: &mut [f32], recurrent: &[f32], h: &mut [f32]) 
             *h = *n + z * (*h - *n);
         }
     }
+}
 }
 
 /// [`step`] on the grid. `gates` and `recurrent` come as accumulators of the input's and the hidden state's products, without
@@ -64,6 +67,7 @@ pub fn step_on_grid(
     }
 }
 
+vectorized! {
 /// The reverse of [`step`], given the state `prev` before it. `gates` become the gradients of `x`, and
 /// `recurrent` those of `q`; `dh` comes with the gradient of the state after the step and leaves with the
 /// part of the gradient of `prev` that does not pass through `q`.
@@ -75,6 +79,8 @@ pub fn step_backward(hidden: usize, gates: &mut [f32], recurrent: &mut [f32], pr
         let (z, n) = zn.split_at_mut(hidden);
         let (q_r, q_zn) = q.split_at_mut(hidden);
         let (q_z, q_n) = q_zn.split_at_mut(hidden);
+        // The compiler sees that no index is out of range, and vectorises.
+        let (n, q_n) = (&mut n[..hidden], &mut q_n[..hidden]);
         for i in 0..hidden {
             let dn = dh[i] * (1.0 - z[i]) * (1.0 - n[i] * n[i]);
             let dz = dh[i] * (prev[i] - n[i]) * z[i] * (1.0 - z[i]);
@@ -85,6 +91,7 @@ pub fn step_backward(hidden: usize, gates: &mut [f32], recurrent: &mut [f32], pr
             (r[i], z[i], n[i]) = (dr, dz, dn);
         }
     }
+}
 }
 
 #[cfg(test)]

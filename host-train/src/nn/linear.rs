@@ -3,8 +3,11 @@
 use kinglet::fixed::saturate_i16;
 use ndarray::s;
 
-use crate::nn::matrix::{add_column_sums, add_product, fill_rows, product, view, view_mut};
-use crate::nn::params::{Gradients, Init, Layout, ParamId, Params};
+use crate::nn::buffer::Buffer;
+use crate::nn::gemm::Start;
+use crate::nn::matrix::{add_column_sums, add_product, view, view_mut};
+use crate::nn::operand::{Operand, Side};
+use crate::nn::params::{Gradients, Init, Layout, ParamId};
 use crate::quant::{Builder, Product, TokenSource, Weights, Width};
 
 /// `y = W x + b` with `weight` [outputs, inputs] and, if it has one, `bias` `[outputs]`.
@@ -14,6 +17,8 @@ pub struct Linear {
     outputs: usize,
     weight: ParamId,
     bias: Option<ParamId>,
+    forward: Operand,
+    backward: Operand,
 }
 
 impl Linear {
@@ -22,7 +27,9 @@ impl Linear {
         let init = Init::Uniform(1.0 / (inputs as f32).sqrt());
         let weight = layout.declare(format!("{name}.weight"), &[outputs, inputs], init);
         let bias = bias.then(|| layout.declare(format!("{name}.bias"), &[outputs], init));
-        Self { inputs, outputs, weight, bias }
+        let forward = layout.operand(weight, 0..inputs, Side::Forward);
+        let backward = layout.operand(weight, 0..inputs, Side::Backward);
+        Self { inputs, outputs, weight, bias, forward, backward }
     }
 
     /// Width of the input.
@@ -60,7 +67,7 @@ impl Linear {
     }
 
     /// `y` [rows, outputs] from `x` [rows, inputs].
-    pub fn forward<'a>(&self, weights: impl Into<Weights<'a>>, x: &[f32]) -> Vec<f32> {
+    pub fn forward<'a>(&self, weights: impl Into<Weights<'a>>, x: &[f32]) -> Buffer {
         self.forward_tokens(weights, x, None)
     }
 
@@ -70,24 +77,24 @@ impl Linear {
         weights: impl Into<Weights<'a>>,
         x: &[f32],
         ids: Option<&[u32]>,
-    ) -> Vec<f32> {
-        let weights = weights.into();
+    ) -> Buffer {
+        let mut y = Buffer::unspecified(x.len() / self.inputs * self.outputs);
+        self.forward_into(weights.into(), x, ids, &mut y);
+        y
+    }
+
+    /// [`Linear::forward_tokens`] into `y`.
+    pub fn forward_into(&self, weights: Weights<'_>, x: &[f32], ids: Option<&[u32]>, y: &mut [f32]) {
         if let Some(grid) = weights.grid() {
             let unit = grid.product(self.weight).unit;
-            return self.integers(weights, x, ids).into_iter().map(|y| f32::from(y) * unit).collect();
+            let results = self.integers(weights, x, ids);
+            y.iter_mut().zip(results).for_each(|(y, result)| *y = f32::from(result) * unit);
+            return;
         }
         let rows = x.len() / self.inputs;
-        let mut y = vec![0.0; rows * self.outputs];
-        let w = view(weights.at(self.weight), self.outputs, self.inputs);
-        let x = view(x, rows, self.inputs);
-        match self.bias {
-            Some(bias) => {
-                fill_rows(&mut y, weights.at(bias));
-                add_product(view_mut(&mut y, rows, self.outputs), x, w.t());
-            }
-            None => product(view_mut(&mut y, rows, self.outputs), x, w.t()),
-        }
-        y
+        let start = self.bias.map_or(Start::Zero, |bias| Start::Row(weights.at(bias)));
+        let c = view_mut(y, rows, self.outputs);
+        self.forward.product(weights, c, view(x, rows, self.inputs), start);
     }
 
     /// The 16-bit results [rows, outputs] on the grid.
@@ -109,8 +116,8 @@ impl Linear {
             entries = token.entries(weights.at(self.weight), self.inputs, &embeddings, ids);
         }
         let mut sums = vec![0.0; rows * self.outputs];
-        let w = view(grid.integers(self.weight), self.outputs, self.inputs);
-        product(view_mut(&mut sums, rows, self.outputs), view(&entered, rows, self.inputs), w.t());
+        let c = view_mut(&mut sums, rows, self.outputs);
+        self.forward.product(weights, c, view(&entered, rows, self.inputs), Start::Zero);
         let result = |(at, &sum): (usize, &f32)| {
             let y = records.result(at % self.outputs, sum as i32);
             entries.get(at).map_or(y, |&entry| saturate_i16(i32::from(y) + entry as i32))
@@ -128,27 +135,25 @@ impl Linear {
         }
     }
 
-    /// Writes the gradient of the input into columns `column ..` of `dx` [rows, width], added to what is there.
-    pub fn add_input_gradient(
-        &self,
-        params: &Params,
-        dy: &[f32],
-        dx: &mut [f32],
-        width: usize,
-        column: usize,
-    ) {
+    /// The gradient of the input [rows, inputs], added to what `dx` holds, or in its place.
+    pub fn input_gradient<'a>(&self, weights: impl Into<Weights<'a>>, dy: &[f32], dx: &mut [f32], add: bool) {
         let rows = dy.len() / self.outputs;
-        let mut dx = view_mut(dx, rows, width);
-        let w = view(params.at(self.weight), self.outputs, self.inputs);
-        let dx = dx.slice_mut(s![.., column..column + self.inputs]);
-        add_product(dx, view(dy, rows, self.outputs), w);
+        let start = if add { Start::Sum } else { Start::Zero };
+        let dx = view_mut(dx, rows, self.inputs);
+        self.backward.product(weights.into(), dx, view(dy, rows, self.outputs), start);
     }
 
     /// Adds all gradients; returns that of the input, [rows, inputs].
-    pub fn backward(&self, params: &Params, grads: &mut Gradients, x: &[f32], dy: &[f32]) -> Vec<f32> {
+    pub fn backward<'a>(
+        &self,
+        weights: impl Into<Weights<'a>>,
+        grads: &mut Gradients,
+        x: &[f32],
+        dy: &[f32],
+    ) -> Buffer {
         self.weight_gradients(grads, x, dy);
-        let mut dx = vec![0.0; x.len()];
-        self.add_input_gradient(params, dy, &mut dx, self.inputs, 0);
+        let mut dx = Buffer::unspecified(x.len());
+        self.input_gradient(weights, dy, &mut dx, false);
         dx
     }
 }
@@ -165,7 +170,7 @@ mod tests {
         let mut params = layout.init(1);
         params.get_mut("fc.weight").unwrap().data.copy_from_slice(&[1., 2., 3., 4., 5., 6.]);
         params.get_mut("fc.bias").unwrap().data.copy_from_slice(&[0.5, 0.0, -0.5]);
-        assert_eq!(linear.forward(&params, &[1.0, -1.0, 0.0, 2.0]), [-0.5, -1.0, -1.5, 4.5, 8.0, 11.5]);
+        assert_eq!(linear.forward(&params, &[1.0, -1.0, 0.0, 2.0])[..], [-0.5, -1.0, -1.5, 4.5, 8.0, 11.5]);
     }
 
     #[test]
@@ -176,7 +181,7 @@ mod tests {
             let (x, r) = (values(5 * 4, 1), values(5 * 3, 2));
             GradientCheck::new(layout.init(3), vec![x]).run(
                 |p, x| GradientCheck::weigh(&linear.forward(p, &x[0]), &r),
-                |p, g, x| vec![linear.backward(p, g, &x[0], &r)],
+                |p, g, x| vec![linear.backward(p, g, &x[0], &r).to_vec()],
             );
         }
     }

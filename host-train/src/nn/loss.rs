@@ -1,6 +1,7 @@
 //! Softmax and cross-entropy.
 
 use crate::nn::math::exp;
+use crate::nn::simd::vectorized;
 
 /// Cross-entropy of rows of logits, with PyTorch's label smoothing:
 /// `(1 - ε) · -log p[target] + ε / V · Σ_v -log p[v]`.
@@ -35,8 +36,7 @@ pub fn cross_entropy_backward(
     for (row, &target) in logits.chunks_exact_mut(vocab).zip(targets) {
         let lse = log_sum_exp(row);
         total.add(row, target, lse, smoothing);
-        let shift = lse as f32;
-        row.iter_mut().for_each(|x| *x = scale * (exp(*x - shift) - uniform));
+        to_gradient(row, lse as f32, scale, uniform);
         row[target as usize] -= scale * (1.0 - smoothing);
     }
     total
@@ -56,29 +56,37 @@ impl CrossEntropy {
     }
 }
 
-/// `log Σ e^x`, shifted by the greatest value.
-pub fn log_sum_exp(row: &[f32]) -> f64 {
-    let max = maximum(row);
-    let (chunks, rest) = row.as_chunks::<8>();
-    let mut lanes = [0.0f32; 8];
-    for chunk in chunks {
-        for i in 0..8 {
-            lanes[i] += exp(chunk[i] - max);
-        }
+vectorized! {
+    /// Replaces logits, less `shift` the logarithms of probabilities, by `scale (p - uniform)`.
+    fn to_gradient(row: &mut [f32], shift: f32, scale: f32, uniform: f32) {
+        row.iter_mut().for_each(|x| *x = scale * (exp(*x - shift) - uniform));
     }
-    let rest: f32 = rest.iter().map(|&x| exp(x - max)).sum();
-    f64::from(max) + f64::from(lanes.iter().sum::<f32>() + rest).ln()
 }
 
-/// Replaces scores by their softmax; an empty row stays empty.
-pub fn softmax(row: &mut [f32]) {
-    let max = maximum(row);
-    let mut sum = 0.0;
-    for x in row.iter_mut() {
-        *x = exp(*x - max);
-        sum += *x;
+vectorized! {
+    /// `log Σ e^x`, shifted by the greatest value.
+    pub fn log_sum_exp(row: &[f32]) -> f64 {
+        let max = maximum(row);
+        let (chunks, rest) = row.as_chunks::<16>();
+        let mut lanes = [0.0f32; 16];
+        for chunk in chunks {
+            for i in 0..16 {
+                lanes[i] += exp(chunk[i] - max);
+            }
+        }
+        let rest: f32 = rest.iter().map(|&x| exp(x - max)).sum();
+        f64::from(max) + f64::from(lanes.iter().sum::<f32>() + rest).ln()
     }
-    row.iter_mut().for_each(|x| *x /= sum);
+}
+
+vectorized! {
+    /// Replaces scores by their softmax; an empty row stays empty.
+    pub fn softmax(row: &mut [f32]) {
+        let max = maximum(row);
+        row.iter_mut().for_each(|x| *x = exp(*x - max));
+        let sum: f32 = row.iter().sum();
+        row.iter_mut().for_each(|x| *x /= sum);
+    }
 }
 
 /// Replaces logits by log-probabilities.
@@ -87,8 +95,18 @@ pub fn log_softmax(row: &mut [f32]) {
     row.iter_mut().for_each(|x| *x -= lse);
 }
 
+/// The greatest value, in sixteen lanes; not a number is not greater than anything.
+#[inline(always)]
 fn maximum(row: &[f32]) -> f32 {
-    row.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
+    let greater = |a: f32, b: f32| if b > a { b } else { a };
+    let (chunks, rest) = row.as_chunks::<16>();
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    for chunk in chunks {
+        for i in 0..16 {
+            lanes[i] = greater(lanes[i], chunk[i]);
+        }
+    }
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| greater(a, b))
 }
 
 #[cfg(test)]

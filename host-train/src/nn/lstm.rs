@@ -6,8 +6,10 @@
 use kinglet::fixed::{saturate_i16, shift_round};
 
 use crate::nn::math::{sigmoid, tanh};
+use crate::nn::simd::vectorized;
 use crate::quant::{Functions, Product, Q15};
 
+vectorized! {
 /// Steps a block of rows. `gates` [rows, 4 hidden] holds `a` and afterwards `i, f, g, o`; `c` and `h`
 /// [rows, hidden] are the state, of which the old `h` is not read.
 pub fn step(hidden: usize, gates: &mut [f32], c: &mut [f32], h: &mut [f32]) {
@@ -19,11 +21,14 @@ pub fn step(hidden: usize, gates: &mut [f32], c: &mut [f32], h: &mut [f32]) {
         candidate.iter_mut().for_each(|x| *x = tanh(*x));
         output.iter_mut().for_each(|x| *x = sigmoid(*x));
         let (input, forget) = input_forget.split_at(hidden);
+        // The compiler sees that no index is out of range, and vectorises.
+        let (forget, output) = (&forget[..hidden], &output[..hidden]);
         for j in 0..hidden {
             c[j] = forget[j] * c[j] + input[j] * candidate[j];
             h[j] = output[j] * tanh(c[j]);
         }
     }
+}
 }
 
 /// [`step`] on the grid. `gates` come as accumulators of both products, without biases; `tokens` [rows, 4 hidden] are entries
@@ -64,6 +69,7 @@ pub fn step_on_grid(
     }
 }
 
+vectorized! {
 /// The reverse of [`step`], given the cell state before (`prev_cell`) and after (`cell`) it. `gates` become
 /// the gradients of `a`; `dc` comes with the gradient of the cell state after the step and leaves with that
 /// of `prev_cell`; `dh` is the gradient of the hidden state after the step.
@@ -82,6 +88,7 @@ pub fn step_backward(
         let (input, rest) = gates.split_at_mut(hidden);
         let (forget, rest) = rest.split_at_mut(hidden);
         let (candidate, output) = rest.split_at_mut(hidden);
+        let output = &mut output[..hidden];
         for j in 0..hidden {
             let (i, f, g, o) = (input[j], forget[j], candidate[j], output[j]);
             let t = tanh(cell[j]);
@@ -93,6 +100,7 @@ pub fn step_backward(
             dc[j] = d * f;
         }
     }
+}
 }
 
 #[cfg(test)]

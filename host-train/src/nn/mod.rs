@@ -5,18 +5,22 @@
 //! Sentences of unequal length lie in the [`packed::Packed`] layout, so that padding is never computed.
 
 pub mod attention;
+pub mod buffer;
 #[cfg(test)]
 pub(crate) mod check;
 pub mod dropout;
 pub mod embedding;
+pub mod gemm;
 pub mod gru;
 pub mod linear;
 pub mod loss;
 pub mod lstm;
 pub mod math;
 pub mod matrix;
+pub mod operand;
 pub mod packed;
 pub mod params;
 pub mod random;
 pub mod rnn;
+pub(crate) mod simd;
 pub mod stack;

@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 
+use crate::nn::buffer::Buffer;
+
 /// Sentences sorted by falling length and laid out time step by time step: step `t` is a block of `batch(t)`
 /// rows, the sentences that are longer than `t`. Row `b` of every block belongs to the same sentence, so a
 /// state of one row per sentence serves every step by its first `batch(t)` rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packed {
-    lengths: Vec<usize>,
-    offsets: Vec<usize>,
+    lengths: Buffer<usize>,
+    offsets: Buffer<usize>,
 }
 
 impl Packed {
@@ -16,10 +18,11 @@ impl Packed {
     ///
     /// # Panics
     /// When a length is greater than the one before it.
-    pub fn new(lengths: Vec<usize>) -> Self {
+    pub fn new(lengths: impl Into<Buffer<usize>>) -> Self {
+        let lengths = lengths.into();
         assert!(lengths.is_sorted_by(|a, b| a >= b), "lengths must fall");
         let steps = lengths.first().copied().unwrap_or(0);
-        let mut offsets = Vec::with_capacity(steps + 1);
+        let mut offsets = Buffer::default();
         let (mut offset, mut live) = (0, lengths.len());
         for t in 0..steps {
             while lengths[live - 1] <= t {

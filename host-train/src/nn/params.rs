@@ -1,6 +1,9 @@
 //! Named parameters: what a model learns, in one stable order.
 
+use std::ops::Range;
+
 use crate::error::{Error, Result};
+use crate::nn::operand::{Operand, Operands, Side};
 use crate::nn::random::Random;
 
 /// One named tensor, row-major.
@@ -151,6 +154,7 @@ struct Declaration {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Layout {
     declarations: Vec<Declaration>,
+    operands: Operands,
 }
 
 impl Layout {
@@ -158,6 +162,17 @@ impl Layout {
     pub fn declare(&mut self, name: impl Into<String>, shape: &[usize], init: Init) -> ParamId {
         self.declarations.push(Declaration { name: name.into(), shape: shape.to_vec(), init });
         ParamId(self.declarations.len() - 1)
+    }
+
+    /// `columns` of a declared matrix as the right side of products.
+    pub fn operand(&mut self, id: ParamId, columns: Range<usize>, side: Side) -> Operand {
+        let shape = &self.declarations[id.0].shape;
+        self.operands.add(id, (shape[0], shape[1]), columns, side)
+    }
+
+    /// All operands so far.
+    pub fn operands(&self) -> &Operands {
+        &self.operands
     }
 
     /// Initial values; each tensor draws from its own stream of `seed`.

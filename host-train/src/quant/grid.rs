@@ -12,25 +12,37 @@ use super::scheme::Scheme;
 use super::values::to_i8;
 use crate::config::Cell;
 use crate::nn::matrix::{add_product, fill_rows, view, view_mut};
+use crate::nn::operand::Packs;
 use crate::nn::params::{Gradients, ParamId, Params};
 
-/// What layers compute with: parameters, and the grid if there is one.
+/// What layers compute with: parameters, the grid if there is one, and both packed for products if that pays.
 #[derive(Debug, Clone, Copy)]
 pub struct Weights<'a> {
     params: &'a Params,
     grid: Option<&'a Grid>,
+    packs: Option<&'a Packs>,
 }
 
 impl<'a> From<&'a Params> for Weights<'a> {
     fn from(params: &'a Params) -> Self {
-        Self { params, grid: None }
+        Self { params, grid: None, packs: None }
     }
 }
 
 impl<'a> Weights<'a> {
     /// Parameters, seen through a grid that was built from them.
     pub fn new(params: &'a Params, grid: Option<&'a Grid>) -> Self {
-        Self { params, grid }
+        Self { params, grid, packs: None }
+    }
+
+    /// With the operands that were packed from these weights.
+    pub fn with_packs(self, packs: &'a Packs) -> Self {
+        Self { packs: Some(packs), ..self }
+    }
+
+    /// The packed operands, if there are any.
+    pub fn packs(&self) -> Option<&'a Packs> {
+        self.packs
     }
 
     /// The float values of a parameter.

@@ -52,11 +52,12 @@ pub fn to_i8(x: f32, limit: f32) -> f32 {
 }
 
 /// The softmax of scores of `bits` fraction bits in log2 units, as the runtime computes it.
-pub fn softmax(scores: &[i16], bits: u32, weights: &mut Vec<f32>) {
+pub fn softmax(scores: &[i16], bits: u32, weights: &mut [f32]) {
     let largest = scores.iter().copied().max().unwrap_or(0);
     let power = |&x: &i16| tables::exp2_neg((i32::from(largest) - i32::from(x)) as u32, bits);
     let sum = scores.iter().map(power).fold(0u32, u32::wrapping_add).max(1);
-    weights.extend(scores.iter().map(|x| ((power(x) << 15) / sum) as f32 / Q15));
+    let shares = scores.iter().map(|x| ((power(x) << 15) / sum) as f32 / Q15);
+    weights.iter_mut().zip(shares).for_each(|(weight, share)| *weight = share);
 }
 
 #[cfg(test)]
@@ -82,12 +83,11 @@ mod tests {
 
     #[test]
     fn softmax_sums_to_nearly_one() {
-        let mut weights = Vec::new();
+        let mut weights = [0.0; 4];
         softmax(&[0, 1024, -3000, 500], 10, &mut weights);
         assert!((weights.iter().sum::<f32>() - 1.0).abs() < 2e-4 && weights[1] > weights[3], "{weights:?}");
-        weights.clear();
-        softmax(&[], 10, &mut weights);
-        softmax(&[-7], 10, &mut weights);
-        assert_eq!(weights, [1.0]);
+        softmax(&[], 10, &mut []);
+        softmax(&[-7], 10, &mut weights[..1]);
+        assert_eq!(weights[0], 1.0);
     }
 }
