@@ -2,19 +2,24 @@
 //!
 //! `cargo run --release -p kinglet-train --example bench -- --case a|b|c|d --threads N --steps N`
 //!
+//! `--init FILE` starts from the tensors of a safetensors file, named as a checkpoint's; `--dropout P` changes the case's.
+//! Times are those of the thread that waits for a step; `tok_per_cpu_s` counts the processor time of all threads, which
+//! tells more on a machine that does other things too.
+//!
 //! Every step is forward, cross-entropy (mean over target tokens), backward, clipping to norm 1 and
 //! Adam with a rate of 1e-3. Twenty batches are made up front and cycled. Source lengths of cases a and b are
 //! 3 to 15 (mean 9), of c and d 5 to 21 (mean 13); target lengths follow the source's.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use kinglet_train::config::{AttentionKind, Bridge, Cell, ModelConfig};
-use kinglet_train::model::{Batch, EOS, Seq2Seq, StepOptions};
+use kinglet_train::model::{Batch, EOS, Params, Seq2Seq, StepOptions, Tensor};
 use kinglet_train::nn::random::Random;
 use kinglet_train::optim::{Adam, clip_grad_norm};
 
 const BATCHES: usize = 20;
-const USAGE: &str = "usage: bench --case a|b|c|d [--threads N] [--steps N] [--warmup N] [--seed N]";
+const USAGE: &str = "usage: bench --case a|b|c|d [--threads N] [--steps N] [--warmup N] [--seed N] [--dropout P] [--init FILE]";
 
 struct Case {
     source_vocab: usize,
@@ -81,6 +86,7 @@ fn batches(case: &Case, seed: u64) -> Vec<Batch> {
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let (mut name, mut threads, mut steps, mut warmup, mut seed) = (String::new(), 1, 200, None, 1);
+    let (mut dropout, mut init) = (None, None);
     while let Some(key) = arguments.next() {
         let Some(value) = arguments.next() else { usage() };
         let number = || value.parse::<usize>().unwrap_or_else(|_| usage());
@@ -90,21 +96,35 @@ fn main() {
             "--steps" => steps = number().max(1),
             "--warmup" => warmup = Some(number()),
             "--seed" => seed = number(),
+            "--dropout" => dropout = Some(value.parse::<f32>().unwrap_or_else(|_| usage())),
+            "--init" => init = Some(PathBuf::from(value)),
             _ => usage(),
         }
     }
-    let Some(case) = case(&name) else { usage() };
+    let Some(mut case) = case(&name) else { usage() };
+    case.model.dropout = dropout.unwrap_or(case.model.dropout);
 
     let data = batches(&case, seed as u64);
-    let mut model = Seq2Seq::new(&case.model, case.source_vocab, case.target_vocab, 0);
+    let mut model = match init {
+        None => Seq2Seq::new(&case.model, case.source_vocab, case.target_vocab, 0),
+        Some(path) => {
+            let model =
+                Seq2Seq::from_params(&case.model, case.source_vocab, case.target_vocab, tensors(&path));
+            model.unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+        }
+    };
     let (mut adam, mut grads) = (Adam::new(&model.params, 1e-3), model.params.zeros_like());
     let mut losses = Vec::new();
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); BATCHES];
     let warmup = warmup.unwrap_or((steps / 5).clamp(5, 20));
+    let mut spent = 0.0;
     for step in 0..warmup + steps {
         let dropout_seed = (case.model.dropout > 0.0).then_some(step as u64);
         let options = StepOptions { dropout_seed, threads, ..StepOptions::default() };
         let index = if step < warmup { step } else { step - warmup } % BATCHES;
+        if step == warmup {
+            spent = processor_seconds();
+        }
         let start = Instant::now();
         let loss = model.loss_and_gradients(&data[index], &mut grads, &options);
         clip_grad_norm(&mut grads, 1.0);
@@ -114,22 +134,52 @@ fn main() {
         }
         losses.push(loss.loss / loss.tokens as f64);
     }
+    let spent = processor_seconds() - spent;
 
     let tokens = |b: &Batch| b.targets.iter().map(Vec::len).sum::<usize>();
     let used = || data.iter().zip(&times).filter(|(_, t)| !t.is_empty());
     let total: usize = used().map(|(b, _)| tokens(b)).sum();
     let seconds: f64 = used().map(|(_, t)| median(t)).sum();
-    let all: Vec<f64> = times.concat();
+    let fastest: f64 = used().map(|(_, t)| t.iter().copied().fold(f64::INFINITY, f64::min)).sum();
+    let learned: usize = used().map(|(b, t)| tokens(b) * t.len()).sum();
+    let mut all: Vec<f64> = times.concat();
+    all.sort_by(f64::total_cmp);
     println!(
         "{}",
         serde_json::json!({
             "case": name, "threads": threads, "steps": steps, "batch": case.batch,
             "dropout": case.model.dropout, "params": model.params.values(),
             "trg_tokens_per_batch": total as f64 / used().count() as f64,
-            "med_ms": 1e3 * median(&all), "tok_s": total as f64 / seconds,
-            "loss_first": losses[0], "loss": losses[losses.len() - 1],
+            "med_ms": 1e3 * median(&all), "p10_ms": 1e3 * all[all.len() / 10], "p90_ms": 1e3 * all[all.len() * 9 / 10],
+            "tok_s": total as f64 / seconds, "tok_s_best": total as f64 / fastest,
+            "tok_per_cpu_s": learned as f64 / spent, "cpu_ms": 1e3 * spent / steps as f64,
+            "loss_first": losses[0], "loss_last": losses[losses.len() - 1],
         })
     );
+}
+
+/// The tensors of a safetensors file of f32.
+fn tensors(path: &std::path::Path) -> Params {
+    let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let file =
+        safetensors::SafeTensors::deserialize(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let value = |bytes: &[u8; 4]| f32::from_le_bytes(*bytes);
+    let tensor = |(name, view): (&str, safetensors::tensor::TensorView<'_>)| Tensor {
+        name: name.into(),
+        shape: view.shape().to_vec(),
+        data: view.data().as_chunks().0.iter().map(value).collect(),
+    };
+    Params::new(file.iter().map(tensor).collect()).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Processor time of all threads so far; 0 where Linux does not tell.
+fn processor_seconds() -> f64 {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let nanoseconds = threads.filter_map(|thread| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<f64>().ok()
+    });
+    nanoseconds.sum::<f64>() / 1e9
 }
 
 fn median(values: &[f64]) -> f64 {

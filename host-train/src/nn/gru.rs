@@ -9,24 +9,36 @@ use crate::nn::math::{sigmoid, tanh};
 use crate::nn::simd::vectorized;
 use crate::quant::{Functions, Product, Q15};
 
-vectorized! {
 /// Steps a block of rows. `gates` [rows, 3 hidden] holds `x` and afterwards `r, z, n`; `recurrent`, of the
 /// same shape, holds `q` and stays; `h` [rows, hidden] is the state.
 pub fn step(hidden: usize, gates: &mut [f32], recurrent: &[f32], h: &mut [f32]) {
     let rows = gates.chunks_exact_mut(3 * hidden).zip(recurrent.chunks_exact(3 * hidden));
     for ((gates, q), h) in rows.zip(h.chunks_exact_mut(hidden)) {
-        let (rz, n) = gates.split_at_mut(2 * hidden);
-        let (q_rz, q_n) = q.split_at(2 * hidden);
-        for (x, q) in rz.iter_mut().zip(q_rz) {
-            *x = sigmoid(*x + q);
-        }
-        let (r, z) = rz.split_at(hidden);
-        for (((n, q), r), (z, h)) in n.iter_mut().zip(q_n).zip(r).zip(z.iter().zip(h)) {
-            *n = tanh(*n + r * q);
-            *h = *n + z * (*h - *n);
-        }
+        let [r, z, n] = thirds(gates, hidden);
+        step_row(r, z, n, q, h);
     }
 }
+
+fn thirds(gates: &mut [f32], hidden: usize) -> [&mut [f32]; 3] {
+    let (r, rest) = gates.split_at_mut(hidden);
+    let (z, n) = rest.split_at_mut(hidden);
+    [r, z, n]
+}
+
+vectorized! {
+    fn step_row(r: &mut [f32], z: &mut [f32], n: &mut [f32], q: &[f32], h: &mut [f32]) {
+        // Told that all are equally long, the compiler vectorises.
+        let hidden = h.len();
+        let (r, z, n) = (&mut r[..hidden], &mut z[..hidden], &mut n[..hidden]);
+        let (q_r, rest) = q.split_at(hidden);
+        let (q_z, q_n) = rest.split_at(hidden);
+        let q_n = &q_n[..hidden];
+        for j in 0..hidden {
+            (r[j], z[j]) = (sigmoid(r[j] + q_r[j]), sigmoid(z[j] + q_z[j]));
+            n[j] = tanh(n[j] + r[j] * q_n[j]);
+            h[j] = n[j] + z[j] * (h[j] - n[j]);
+        }
+    }
 }
 
 /// [`step`] on the grid. `gates` and `recurrent` come as accumulators of the input's and the hidden state's products, without
@@ -67,7 +79,6 @@ pub fn step_on_grid(
     }
 }
 
-vectorized! {
 /// The reverse of [`step`], given the state `prev` before it. `gates` become the gradients of `x`, and
 /// `recurrent` those of `q`; `dh` comes with the gradient of the state after the step and leaves with the
 /// part of the gradient of `prev` that does not pass through `q`.
@@ -75,23 +86,36 @@ pub fn step_backward(hidden: usize, gates: &mut [f32], recurrent: &mut [f32], pr
     let rows = gates.chunks_exact_mut(3 * hidden).zip(recurrent.chunks_exact_mut(3 * hidden));
     let states = prev.chunks_exact(hidden).zip(dh.chunks_exact_mut(hidden));
     for ((gates, q), (prev, dh)) in rows.zip(states) {
-        let (r, zn) = gates.split_at_mut(hidden);
-        let (z, n) = zn.split_at_mut(hidden);
-        let (q_r, q_zn) = q.split_at_mut(hidden);
-        let (q_z, q_n) = q_zn.split_at_mut(hidden);
-        // The compiler sees that no index is out of range, and vectorises.
-        let (n, q_n) = (&mut n[..hidden], &mut q_n[..hidden]);
-        for i in 0..hidden {
-            let dn = dh[i] * (1.0 - z[i]) * (1.0 - n[i] * n[i]);
-            let dz = dh[i] * (prev[i] - n[i]) * z[i] * (1.0 - z[i]);
-            let dr = dn * q_n[i] * r[i] * (1.0 - r[i]);
-            dh[i] *= z[i];
-            q_n[i] = dn * r[i];
-            (q_r[i], q_z[i]) = (dr, dz);
-            (r[i], z[i], n[i]) = (dr, dz, dn);
-        }
+        let ([r, z, n], [q_r, q_z, q_n]) = (thirds(gates, hidden), thirds(q, hidden));
+        row_backward(r, z, n, q_r, q_z, q_n, prev, dh);
     }
 }
+
+vectorized! {
+    fn row_backward(
+        r: &mut [f32],
+        z: &mut [f32],
+        n: &mut [f32],
+        q_r: &mut [f32],
+        q_z: &mut [f32],
+        q_n: &mut [f32],
+        prev: &[f32],
+        dh: &mut [f32],
+    ) {
+        // As in `step_row`.
+        let hidden = dh.len();
+        let (r, z, n, prev) = (&mut r[..hidden], &mut z[..hidden], &mut n[..hidden], &prev[..hidden]);
+        let (q_r, q_z, q_n) = (&mut q_r[..hidden], &mut q_z[..hidden], &mut q_n[..hidden]);
+        for j in 0..hidden {
+            let dn = dh[j] * (1.0 - z[j]) * (1.0 - n[j] * n[j]);
+            let dz = dh[j] * (prev[j] - n[j]) * z[j] * (1.0 - z[j]);
+            let dr = dn * q_n[j] * r[j] * (1.0 - r[j]);
+            dh[j] *= z[j];
+            q_n[j] = dn * r[j];
+            (q_r[j], q_z[j]) = (dr, dz);
+            (r[j], z[j], n[j]) = (dr, dz, dn);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -9,26 +9,35 @@ use crate::nn::math::{sigmoid, tanh};
 use crate::nn::simd::vectorized;
 use crate::quant::{Functions, Product, Q15};
 
-vectorized! {
 /// Steps a block of rows. `gates` [rows, 4 hidden] holds `a` and afterwards `i, f, g, o`; `c` and `h`
 /// [rows, hidden] are the state, of which the old `h` is not read.
 pub fn step(hidden: usize, gates: &mut [f32], c: &mut [f32], h: &mut [f32]) {
     let states = c.chunks_exact_mut(hidden).zip(h.chunks_exact_mut(hidden));
     for (gates, (c, h)) in gates.chunks_exact_mut(4 * hidden).zip(states) {
-        let (input_forget, candidate_output) = gates.split_at_mut(2 * hidden);
-        let (candidate, output) = candidate_output.split_at_mut(hidden);
-        input_forget.iter_mut().for_each(|x| *x = sigmoid(*x));
-        candidate.iter_mut().for_each(|x| *x = tanh(*x));
-        output.iter_mut().for_each(|x| *x = sigmoid(*x));
-        let (input, forget) = input_forget.split_at(hidden);
-        // The compiler sees that no index is out of range, and vectorises.
-        let (forget, output) = (&forget[..hidden], &output[..hidden]);
-        for j in 0..hidden {
-            c[j] = forget[j] * c[j] + input[j] * candidate[j];
-            h[j] = output[j] * tanh(c[j]);
-        }
+        let [i, f, g, o] = quarters(gates, hidden);
+        step_row(i, f, g, o, c, h);
     }
 }
+
+fn quarters(gates: &mut [f32], hidden: usize) -> [&mut [f32]; 4] {
+    let (i, rest) = gates.split_at_mut(hidden);
+    let (f, rest) = rest.split_at_mut(hidden);
+    let (g, o) = rest.split_at_mut(hidden);
+    [i, f, g, o]
+}
+
+vectorized! {
+    fn step_row(i: &mut [f32], f: &mut [f32], g: &mut [f32], o: &mut [f32], c: &mut [f32], h: &mut [f32]) {
+        // Told that all are equally long, the compiler vectorises.
+        let hidden = h.len();
+        let (i, f, g, o, c) =
+            (&mut i[..hidden], &mut f[..hidden], &mut g[..hidden], &mut o[..hidden], &mut c[..hidden]);
+        for j in 0..hidden {
+            (i[j], f[j], g[j], o[j]) = (sigmoid(i[j]), sigmoid(f[j]), tanh(g[j]), sigmoid(o[j]));
+            c[j] = f[j] * c[j] + i[j] * g[j];
+            h[j] = o[j] * tanh(c[j]);
+        }
+    }
 }
 
 /// [`step`] on the grid. `gates` come as accumulators of both products, without biases; `tokens` [rows, 4 hidden] are entries
@@ -69,7 +78,6 @@ pub fn step_on_grid(
     }
 }
 
-vectorized! {
 /// The reverse of [`step`], given the cell state before (`prev_cell`) and after (`cell`) it. `gates` become
 /// the gradients of `a`; `dc` comes with the gradient of the cell state after the step and leaves with that
 /// of `prev_cell`; `dh` is the gradient of the hidden state after the step.
@@ -85,22 +93,37 @@ pub fn step_backward(
     let states = dh.chunks_exact(hidden).zip(dc.chunks_exact_mut(hidden));
     let rows = gates.chunks_exact_mut(4 * hidden).zip(cells).zip(states);
     for ((gates, (prev_cell, cell)), (dh, dc)) in rows {
-        let (input, rest) = gates.split_at_mut(hidden);
-        let (forget, rest) = rest.split_at_mut(hidden);
-        let (candidate, output) = rest.split_at_mut(hidden);
-        let output = &mut output[..hidden];
-        for j in 0..hidden {
-            let (i, f, g, o) = (input[j], forget[j], candidate[j], output[j]);
-            let t = tanh(cell[j]);
-            let d = dc[j] + dh[j] * o * (1.0 - t * t);
-            input[j] = d * g * i * (1.0 - i);
-            forget[j] = d * prev_cell[j] * f * (1.0 - f);
-            candidate[j] = d * i * (1.0 - g * g);
-            output[j] = dh[j] * t * o * (1.0 - o);
-            dc[j] = d * f;
-        }
+        let [i, f, g, o] = quarters(gates, hidden);
+        row_backward(i, f, g, o, prev_cell, cell, dh, dc);
     }
 }
+
+vectorized! {
+    fn row_backward(
+        i: &mut [f32],
+        f: &mut [f32],
+        g: &mut [f32],
+        o: &mut [f32],
+        prev_cell: &[f32],
+        cell: &[f32],
+        dh: &[f32],
+        dc: &mut [f32],
+    ) {
+        // As in `step_row`.
+        let hidden = dc.len();
+        let (i, f, g, o) = (&mut i[..hidden], &mut f[..hidden], &mut g[..hidden], &mut o[..hidden]);
+        let (prev_cell, cell, dh) = (&prev_cell[..hidden], &cell[..hidden], &dh[..hidden]);
+        for j in 0..hidden {
+            let (input, forget, candidate, output) = (i[j], f[j], g[j], o[j]);
+            let t = tanh(cell[j]);
+            let d = dc[j] + dh[j] * output * (1.0 - t * t);
+            i[j] = d * candidate * input * (1.0 - input);
+            f[j] = d * prev_cell[j] * forget * (1.0 - forget);
+            g[j] = d * input * (1.0 - candidate * candidate);
+            o[j] = dh[j] * t * output * (1.0 - output);
+            dc[j] = d * forget;
+        }
+    }
 }
 
 #[cfg(test)]

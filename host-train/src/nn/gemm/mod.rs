@@ -19,7 +19,7 @@ mod avx2;
 mod avx512;
 mod portable;
 
-use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
+use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2, Axis, Slice};
 
 use crate::nn::buffer::Buffer;
 use crate::nn::simd::Level;
@@ -157,7 +157,7 @@ fn pack_panels(b: ArrayView2<'_, f32>, to: &mut [f32]) {
         }
         if part.strides()[1] == 1 || depth == 0 {
             for (row, from) in panel.chunks_exact_mut(WIDTH).zip(part.rows()) {
-                row[..width].copy_from_slice(from.as_slice().expect("neighbours in a row"));
+                copy::<WIDTH>(row, from);
             }
             continue;
         }
@@ -274,13 +274,23 @@ fn pack_tiles(a: ArrayView2<'_, f32>, height: usize, to: &mut [f32]) {
     for (tile, rows) in to.chunks_exact_mut(depth * height).zip(a.axis_chunks_iter(Axis(0), height)) {
         if rows.strides()[0] == 1 {
             for (to, from) in tile.chunks_exact_mut(height).zip(rows.columns()) {
-                to[..rows.nrows()].copy_from_slice(from.as_slice().expect("neighbours in a column"));
+                copy::<12>(to, from);
             }
         } else {
             for (r, row) in rows.rows().into_iter().enumerate() {
                 tile.iter_mut().skip(r).step_by(height).zip(row).for_each(|(to, from)| *to = *from);
             }
         }
+    }
+}
+
+/// Copies neighbouring values to the front of `to`; `N` of them without a loop.
+#[inline(always)]
+fn copy<const N: usize>(to: &mut [f32], from: ArrayView1<'_, f32>) {
+    let from = from.to_slice().expect("neighbours");
+    match (to.first_chunk_mut::<N>(), from.first_chunk::<N>()) {
+        (Some(to), Some(all)) if from.len() == N => *to = *all,
+        _ => to[..from.len()].copy_from_slice(from),
     }
 }
 
