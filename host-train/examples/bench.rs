@@ -6,6 +6,9 @@
 //! Times are those of the thread that waits for a step; `tok_per_cpu_s` counts the processor time of all threads, which
 //! tells more on a machine that does other things too.
 //!
+//! `gflop` are the operations of a step's products, counted over real tokens, and `peak_gflop_s` the fastest stretch of one
+//! product that stays in the cache: `of_peak` is how much of a core's processor time that would have taken.
+//!
 //! Every step is forward, cross-entropy (mean over target tokens), backward, clipping to norm 1 and
 //! Adam with a rate of 1e-3. Twenty batches are made up front and cycled. Source lengths of cases a and b are
 //! 3 to 15 (mean 9), of c and d 5 to 21 (mean 13); target lengths follow the source's.
@@ -15,6 +18,8 @@ use std::time::Instant;
 
 use kinglet_train::config::{AttentionKind, Bridge, Cell, ModelConfig};
 use kinglet_train::model::{Batch, EOS, Params, Seq2Seq, StepOptions, Tensor};
+use kinglet_train::nn::gemm::{Panels, Start, product_packed};
+use kinglet_train::nn::matrix::{view, view_mut};
 use kinglet_train::nn::random::Random;
 use kinglet_train::optim::{Adam, clip_grad_norm};
 
@@ -55,6 +60,51 @@ fn case(name: &str) -> Option<Case> {
     model.bridge = if attends { Bridge::Linear } else { Bridge::Copy };
     let (source_vocab, target_vocab, batch) = if long { (7853, 5893, 128) } else { (30, 45, 64) };
     Some(Case { source_vocab, target_vocab, batch, long, model })
+}
+
+impl Case {
+    /// Operations of the products of one step: forward, and twice as many backward.
+    fn operations(&self, batch: &Batch) -> f64 {
+        let (encoder, decoder, size) = (&self.model.encoder, &self.model.decoder, self.model.attention.size);
+        let attends = self.model.attention.kind == AttentionKind::Additive;
+        let tokens = |side: &[Vec<u32>]| side.iter().map(Vec::len).sum::<usize>();
+        let (sources, targets) = (tokens(&batch.sources), tokens(&batch.targets));
+        let gates = |cell: Cell| if cell == Cell::Gru { 3 } else { 4 };
+        let directions = if encoder.bidirectional { 2 } else { 1 };
+        let memory = directions * encoder.hidden;
+        let context = if attends { memory } else { 0 };
+        // Values a row of each stack, by its lowest layer's inputs.
+        let stack = |cell, inputs: usize, outputs: usize, hidden: usize, layers: usize| {
+            gates(cell) * hidden * (inputs + hidden + (layers - 1) * (outputs + hidden))
+        };
+        let (e, d) = (encoder, decoder);
+        let mut products = sources * directions * stack(e.cell, e.embedding, memory, e.hidden, e.layers)
+            + targets * stack(d.cell, d.embedding + context, d.hidden, d.hidden, d.layers);
+        if attends {
+            let positions: usize =
+                batch.sources.iter().zip(&batch.targets).map(|(s, t)| s.len() * t.len()).sum();
+            products += sources * memory * size + targets * d.hidden * size + positions * (size + memory);
+            products += batch.sources.len() * memory * d.hidden;
+        }
+        let features = d.hidden + if attends { context + d.embedding } else { 0 };
+        6.0 * (products + targets * features * self.target_vocab) as f64
+    }
+}
+
+/// The fastest of many products of 240 rows with 512 by 256 packed values, in 10^9 operations a second.
+fn peak() -> f64 {
+    let (rows, depth, cols) = (240, 512, 256);
+    let values = vec![0.5f32; depth * rows.max(cols)];
+    let (mut room, mut c) = (vec![0.0; Panels::len_of(depth, cols)], vec![0.0; rows * cols]);
+    let b = Panels::pack(view(&values[..depth * cols], depth, cols), &mut room);
+    let a = view(&values[..rows * depth], rows, depth);
+    let mut run = || {
+        let start = Instant::now();
+        product_packed(view_mut(&mut c, rows, cols), a, b, Start::Zero);
+        start.elapsed().as_secs_f64()
+    };
+    let fastest = (0..500).map(|_| run()).fold(f64::INFINITY, f64::min);
+    2e-9 * (rows * depth * cols) as f64 / fastest
 }
 
 fn batches(case: &Case, seed: u64) -> Vec<Batch> {
@@ -142,6 +192,8 @@ fn main() {
     let seconds: f64 = used().map(|(_, t)| median(t)).sum();
     let fastest: f64 = used().map(|(_, t)| t.iter().copied().fold(f64::INFINITY, f64::min)).sum();
     let learned: usize = used().map(|(b, t)| tokens(b) * t.len()).sum();
+    let gflop = 1e-9 * used().map(|(b, t)| case.operations(b) * t.len() as f64).sum::<f64>() / steps as f64;
+    let (peak, cpu) = (peak(), spent / steps as f64);
     let mut all: Vec<f64> = times.concat();
     all.sort_by(f64::total_cmp);
     println!(
@@ -152,7 +204,8 @@ fn main() {
             "trg_tokens_per_batch": total as f64 / used().count() as f64,
             "med_ms": 1e3 * median(&all), "p10_ms": 1e3 * all[all.len() / 10], "p90_ms": 1e3 * all[all.len() * 9 / 10],
             "tok_s": total as f64 / seconds, "tok_s_best": total as f64 / fastest,
-            "tok_per_cpu_s": learned as f64 / spent, "cpu_ms": 1e3 * spent / steps as f64,
+            "tok_per_cpu_s": learned as f64 / spent, "cpu_ms": 1e3 * cpu,
+            "gflop": gflop, "peak_gflop_s": peak, "of_peak": gflop / peak / cpu,
             "loss_first": losses[0], "loss_last": losses[losses.len() - 1],
         })
     );

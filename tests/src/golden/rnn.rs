@@ -66,7 +66,7 @@ fn variant(
 ) -> Result<()> {
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(lengths[i]));
-    let seq = Packed::new(order.iter().map(|&i| lengths[i]).collect());
+    let seq = Packed::new(order.iter().map(|&i| lengths[i]).collect::<Vec<_>>());
     let order = Order { seq, order: &order };
     let (batch, hidden, depth) = (lengths.len(), stack.hidden(), stack.layers().len());
     let inputs = stack.layers()[0].inputs();
@@ -91,7 +91,7 @@ fn variant(
     };
     let flat = |states: &[State], cells: bool| -> Vec<f32> {
         let back = states.iter().map(|s| s.scatter(order.order, hidden));
-        back.flat_map(|s| if cells { s.c } else { s.h }).collect()
+        back.flat_map(|s| if cells { s.c.to_vec() } else { s.h.to_vec() }).collect()
     };
 
     let mut now = states(&name("input.h0"), &name("input.c0"))?;

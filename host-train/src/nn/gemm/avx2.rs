@@ -2,9 +2,9 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Tile, WIDTH};
+use super::{Kernel, Tile, WIDTH, portable};
 
-pub(super) const KERNEL: Kernel = Kernel { rows: 3, run };
+pub(super) const KERNEL: Kernel = Kernel { rows: 3, run, transpose: portable::transpose };
 
 #[target_feature(enable = "avx2,fma")]
 unsafe fn run(tile: &Tile) {

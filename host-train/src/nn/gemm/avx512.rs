@@ -2,9 +2,9 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Tile};
+use super::{Block, Kernel, Tile};
 
-pub(super) const KERNEL: Kernel = Kernel { rows: 12, run };
+pub(super) const KERNEL: Kernel = Kernel { rows: 12, run, transpose };
 
 #[target_feature(enable = "avx512f")]
 unsafe fn run(tile: &Tile) {
@@ -31,8 +31,7 @@ unsafe fn run(tile: &Tile) {
 /// The tile has `ROWS` rows; what it names may be read and written.
 #[target_feature(enable = "avx512f")]
 unsafe fn sums<const ROWS: usize>(tile: &Tile) {
-    let mask = |from: usize| (((1u32 << (tile.cols.max(from) - from).min(16)) - 1) & 0xFFFF) as __mmask16;
-    let masks = [mask(0), mask(16)];
+    let masks = [mask(tile.cols), mask(tile.cols.saturating_sub(16))];
     // SAFETY: `a` and `b` hold `depth` values of each row and column; masked lanes of `c` and `start` are not touched.
     unsafe {
         let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
@@ -57,6 +56,53 @@ unsafe fn sums<const ROWS: usize>(tile: &Tile) {
                     _mm512_add_ps(_mm512_maskz_loadu_ps(masks[half], start), *sum)
                 };
                 _mm512_mask_storeu_ps(c, masks[half], sum);
+            }
+        }
+    }
+}
+
+/// The first `lanes` of 16.
+fn mask(lanes: usize) -> __mmask16 {
+    ((1u32 << lanes.min(16)) - 1) as __mmask16
+}
+
+/// Exchanges pairs, then pairs of pairs within each quarter of the registers, then quarters of all of them.
+#[target_feature(enable = "avx512f")]
+unsafe fn transpose(block: &Block) {
+    let (read, written) = (mask(block.cols), mask(block.width));
+    // SAFETY: the caller's; rows that there are not are not read, masked lanes neither read nor written.
+    unsafe {
+        let mut rows = [_mm512_setzero_ps(); 16];
+        for (i, row) in rows.iter_mut().enumerate().take(block.rows) {
+            *row = _mm512_maskz_loadu_ps(read, block.from.offset(i as isize * block.from_row));
+        }
+        // quads[4 g + j], quarter q: column 4 q + j of rows 4 g to 4 g + 3.
+        let mut quads = [_mm512_setzero_pd(); 16];
+        for g in 0..4 {
+            let pair = |i: usize, high: bool| {
+                let (a, b) = (rows[4 * g + i], rows[4 * g + i + 1]);
+                _mm512_castps_pd(if high { _mm512_unpackhi_ps(a, b) } else { _mm512_unpacklo_ps(a, b) })
+            };
+            quads[4 * g] = _mm512_unpacklo_pd(pair(0, false), pair(2, false));
+            quads[4 * g + 1] = _mm512_unpackhi_pd(pair(0, false), pair(2, false));
+            quads[4 * g + 2] = _mm512_unpacklo_pd(pair(0, true), pair(2, true));
+            quads[4 * g + 3] = _mm512_unpackhi_pd(pair(0, true), pair(2, true));
+        }
+        for j in 0..4 {
+            let quad = |g: usize| _mm512_castpd_ps(quads[4 * g + j]);
+            // Quarters 0 and 2, then 1 and 3, of rows 0 to 7 and 8 to 15.
+            let even = [(0, 1), (2, 3)].map(|(a, b)| _mm512_shuffle_f32x4::<0x88>(quad(a), quad(b)));
+            let odd = [(0, 1), (2, 3)].map(|(a, b)| _mm512_shuffle_f32x4::<0xDD>(quad(a), quad(b)));
+            let columns = [
+                (j, _mm512_shuffle_f32x4::<0x88>(even[0], even[1])),
+                (4 + j, _mm512_shuffle_f32x4::<0x88>(odd[0], odd[1])),
+                (8 + j, _mm512_shuffle_f32x4::<0xDD>(even[0], even[1])),
+                (12 + j, _mm512_shuffle_f32x4::<0xDD>(odd[0], odd[1])),
+            ];
+            for (k, column) in columns {
+                if k < block.cols {
+                    _mm512_mask_storeu_ps(block.to.add(k * block.to_row), written, column);
+                }
             }
         }
     }

@@ -83,6 +83,20 @@ impl Tile {
     }
 }
 
+/// A block of at most 16 by 16 numbers, to be written with rows and columns exchanged.
+#[derive(Clone, Copy)]
+struct Block {
+    /// Row `i` begins at `i * from_row`; its numbers are neighbours.
+    from: *const f32,
+    from_row: isize,
+    rows: usize,
+    cols: usize,
+    /// Column `k` goes to `k * to_row`, followed by zeros up to `width` numbers.
+    to: *mut f32,
+    to_row: usize,
+    width: usize,
+}
+
 /// Computes tiles of at most `rows` rows.
 #[derive(Clone, Copy)]
 struct Kernel {
@@ -90,6 +104,9 @@ struct Kernel {
     /// # Safety
     /// The machine has the kernel's instructions, and what the tile names may be read and written.
     run: unsafe fn(&Tile),
+    /// # Safety
+    /// As `run`, for what the block names.
+    transpose: unsafe fn(&Block),
 }
 
 impl Kernel {
@@ -148,24 +165,44 @@ pub(crate) fn aligned(buffer: &mut Buffer) -> &mut [f32] {
 
 /// Cuts `b` [depth, cols] into panels; the last one is filled up with zeros.
 fn pack_panels(b: ArrayView2<'_, f32>, to: &mut [f32]) {
-    let (depth, cols) = b.dim();
+    let ((depth, cols), kernel) = (b.dim(), Kernel::get());
+    let neighbours = b.strides()[0] == 1;
     for (j, panel) in to.chunks_exact_mut((depth * WIDTH).max(1)).take(cols.div_ceil(WIDTH)).enumerate() {
         let width = WIDTH.min(cols - j * WIDTH);
         let part = b.slice_axis(Axis(1), Slice::from(j * WIDTH..j * WIDTH + width));
+        if neighbours {
+            transpose(kernel, part.reversed_axes(), panel, WIDTH, WIDTH);
+            continue;
+        }
         if width < WIDTH {
             panel.fill(0.0);
         }
-        if part.strides()[1] == 1 || depth == 0 {
-            for (row, from) in panel.chunks_exact_mut(WIDTH).zip(part.rows()) {
-                copy::<WIDTH>(row, from);
-            }
-            continue;
+        for (row, from) in panel.chunks_exact_mut(WIDTH).zip(part.rows()) {
+            copy::<WIDTH>(row, from);
         }
-        // Blocks of 16 deep: what is read and what is written stay in the first-level cache.
-        let blocks = part.axis_chunks_iter(Axis(0), LINE);
-        for (rows, block) in panel.chunks_mut(LINE * WIDTH).zip(blocks) {
-            for (column, from) in block.columns().into_iter().enumerate() {
-                rows.iter_mut().skip(column).step_by(WIDTH).zip(from).for_each(|(to, from)| *to = *from);
+    }
+}
+
+/// Writes column `k` of `from`, whose rows hold neighbours, to the front of row `k` of `to`, followed by zeros up to `width`.
+fn transpose(kernel: Kernel, from: ArrayView2<'_, f32>, to: &mut [f32], to_row: usize, width: usize) {
+    let (rows, cols) = from.dim();
+    assert!(cols <= 1 || from.strides()[1] == 1, "numbers of a row are neighbours");
+    assert!(rows <= width && width <= to_row && to.len() >= cols * to_row, "room for every column");
+    for lane in (0..width).step_by(LINE) {
+        for k in (0..cols).step_by(LINE) {
+            let from_row = from.strides()[0];
+            // SAFETY: rows `lane ..` and columns `k ..` are within the view, where they are not, none are read; `to` has
+            // room for the columns, as compared above.
+            unsafe {
+                (kernel.transpose)(&Block {
+                    from: from.as_ptr().wrapping_offset(lane as isize * from_row).wrapping_add(k),
+                    from_row,
+                    rows: LINE.min(rows.saturating_sub(lane)),
+                    cols: LINE.min(cols - k),
+                    to: to.as_mut_ptr().add(k * to_row + lane),
+                    to_row,
+                    width: LINE.min(width - lane),
+                });
             }
         }
     }
@@ -227,7 +264,7 @@ pub fn product_packed(
             let height = ROWS.min(rows - first);
             if !direct {
                 let block = a.slice(ndarray::s![first..first + height, from..from + part]);
-                pack_tiles(block, kernel.rows, &mut packed);
+                pack_tiles(kernel, block, &mut packed);
             }
             for j in 0..cols.div_ceil(WIDTH) {
                 let panel = panels[(j * depth + from) * WIDTH..][..part * WIDTH].as_ptr();
@@ -268,29 +305,27 @@ pub fn product_packed(
     }
 }
 
-/// Cuts `a` [rows, depth] into tiles of `height` rows, each [depth, height].
-fn pack_tiles(a: ArrayView2<'_, f32>, height: usize, to: &mut [f32]) {
-    let depth = a.ncols();
+/// Cuts `a` [rows, depth] into tiles of the kernel's rows, each [depth, rows of the kernel].
+fn pack_tiles(kernel: Kernel, a: ArrayView2<'_, f32>, to: &mut [f32]) {
+    let (depth, height) = (a.ncols(), kernel.rows);
     for (tile, rows) in to.chunks_exact_mut(depth * height).zip(a.axis_chunks_iter(Axis(0), height)) {
-        if rows.strides()[0] == 1 {
+        if rows.strides()[1] == 1 {
+            transpose(kernel, rows, tile, height, rows.nrows());
+        } else {
             for (to, from) in tile.chunks_exact_mut(height).zip(rows.columns()) {
                 copy::<12>(to, from);
-            }
-        } else {
-            for (r, row) in rows.rows().into_iter().enumerate() {
-                tile.iter_mut().skip(r).step_by(height).zip(row).for_each(|(to, from)| *to = *from);
             }
         }
     }
 }
 
-/// Copies neighbouring values to the front of `to`; `N` of them without a loop.
+/// Copies values to the front of `to`; `N` neighbours without a loop.
 #[inline(always)]
 fn copy<const N: usize>(to: &mut [f32], from: ArrayView1<'_, f32>) {
-    let from = from.to_slice().expect("neighbours");
-    match (to.first_chunk_mut::<N>(), from.first_chunk::<N>()) {
-        (Some(to), Some(all)) if from.len() == N => *to = *all,
-        _ => to[..from.len()].copy_from_slice(from),
+    let all = from.to_slice().and_then(|from| <&[f32; N]>::try_from(from).ok());
+    match (to.first_chunk_mut::<N>(), all) {
+        (Some(to), Some(all)) => *to = *all,
+        _ => to.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
     }
 }
 
@@ -394,6 +429,38 @@ mod tests {
                             if col < cols { sums[row * WIDTH + col] + f64::from(start[col]) } else { 7.0 };
                         assert!((f64::from(*found) - expected).abs() < 1e-5, "{rows} {cols} at {row} {col}");
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_kernel_transposes_every_block() {
+        let from = values(16 * 20, 1);
+        for kernel in kernels() {
+            for (rows, cols) in [(16, 16), (16, 5), (12, 16), (1, 1), (7, 9), (0, 16)] {
+                let (width, to_row) = (rows.max(11), 18);
+                let mut to = vec![7.0; 16 * to_row];
+                // SAFETY: the slices hold what the block names, and the machine has the kernel's instructions.
+                unsafe {
+                    (kernel.transpose)(&Block {
+                        from: from.as_ptr(),
+                        from_row: 20,
+                        rows,
+                        cols,
+                        to: to.as_mut_ptr(),
+                        to_row,
+                        width,
+                    });
+                }
+                for (i, &found) in to.iter().enumerate() {
+                    let (k, row) = (i / to_row, i % to_row);
+                    let expected = match (k < cols && row < width, row < rows) {
+                        (true, true) => from[row * 20 + k],
+                        (true, false) => 0.0,
+                        _ => 7.0,
+                    };
+                    assert_eq!(found, expected, "{rows} {cols} at {k} {row}");
                 }
             }
         }

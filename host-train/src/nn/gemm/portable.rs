@@ -1,8 +1,8 @@
 //! Tiles of 2 rows for machines without fused multiply-add: the products are rounded before they are added.
 
-use super::{Kernel, Tile, WIDTH};
+use super::{Block, Kernel, Tile, WIDTH};
 
-pub(super) const KERNEL: Kernel = Kernel { rows: 2, run };
+pub(super) const KERNEL: Kernel = Kernel { rows: 2, run, transpose };
 
 unsafe fn run(tile: &Tile) {
     // SAFETY: the caller's: `a` and `b` hold `depth` values of each row and column, `c` and `start` `cols` of each row.
@@ -17,6 +17,18 @@ unsafe fn run(tile: &Tile) {
         }
         for (i, row) in sums[..tile.rows].iter().enumerate() {
             tile.store(i, row);
+        }
+    }
+}
+
+pub(super) unsafe fn transpose(block: &Block) {
+    for k in 0..block.cols {
+        for i in 0..block.width {
+            // SAFETY: the caller's: `from` holds `cols` values of each row, `to` has room for `width` of each column.
+            unsafe {
+                let read = || *block.from.offset(i as isize * block.from_row).add(k);
+                *block.to.add(k * block.to_row + i) = if i < block.rows { read() } else { 0.0 };
+            }
         }
     }
 }
