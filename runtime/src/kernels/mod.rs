@@ -156,7 +156,13 @@ fn by_runs(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
                 let Some((now, rest)) = multipliers.split_first_chunk() else { return };
                 (factors, multipliers) = (now, rest);
             }
-            let total = if reorders(rows.layout) { 0 } else { total(values) };
+            let total = if run == len {
+                columns.total
+            } else if reorders(rows.layout) {
+                0
+            } else {
+                total(values)
+            };
             let part = dot4(rows.layout, rows.bits, stream, &Columns { values, total });
             for ((sum, part), factor) in sums.iter().zip(part).zip(factors) {
                 sum.set(sum.get().wrapping_add(part.wrapping_mul(*factor as i32)));
@@ -202,7 +208,7 @@ fn dot4(layout: Layout, bits: Bits, stream: &[u8], columns: &Columns<'_>) -> [i3
     if let Some(sums) = tiles::dot4(layout, bits, stream, columns) {
         return sums;
     }
-    #[cfg(not(any(armv6m, armv7m, arm_dsp)))]
+    #[cfg(not(any(armv6m, armv7m)))]
     match (layout, bits) {
         (Layout::Tiles, Bits::Int8) => return portable::tiles_int8(stream, columns),
         (Layout::Tiles, Bits::Int4) => return portable::tiles_int4(stream, columns),
