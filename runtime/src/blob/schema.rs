@@ -75,7 +75,8 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// Members in order, little-endian; the last is a byte: 0 for characters, 1 for words.
+    /// Members in order, little-endian; the last is a byte: 0 for characters, 1 for words, 2 for the letters of
+    /// Hangul.
     pub fn to_bytes(&self) -> [u8; 21] {
         let mut bytes = [0; 21];
         let ids = [self.size, self.sos, self.eos, self.unk];
@@ -99,6 +100,8 @@ impl Vocabulary {
         let tokens = match bytes.0 {
             [0] => Tokens::Chars,
             [1] => Tokens::Words,
+            #[cfg(feature = "hangul")]
+            [2] => Tokens::Hangul,
             _ => return None,
         };
         Some(Self { size, sos, eos, unk, starts, text, sorted, tokens })
@@ -131,6 +134,9 @@ pub enum Tokens {
     Chars = 0,
     /// Tokens are separated by single spaces.
     Words = 1,
+    /// As characters, but a Hangul syllable is its two or three letters ([`crate::hangul`]). Blobs that say so load where the
+    /// feature `hangul` is on.
+    Hangul = 2,
 }
 
 /// The slots of a model, in place: 4 bytes each, see [`Slot::to_bytes`]. At most 256.
@@ -340,15 +346,16 @@ impl MatrixRecord {
 
     /// The matrix that these bytes mean, if any.
     pub fn from_bytes(bytes: &[u8; 16]) -> Option<Self> {
-        let mut bytes = Bytes(bytes);
-        let [weights, rows, multipliers] = [bytes.u32()?, bytes.u32()?, bytes.u32()?];
-        let group = bytes.u16()?;
-        let (post, bits) = match *bytes.0 {
-            [post, 8] => (post, Bits::Int8),
-            [post, 4] => (post, Bits::Int4),
+        let [weights, rows, multipliers, [g0, g1, post, bits]] = bytes.as_chunks::<4>().0 else {
+            return None;
+        };
+        let [weights, rows, multipliers] = [weights, rows, multipliers].map(|b| u32::from_le_bytes(*b));
+        let bits = match bits {
+            8 => Bits::Int8,
+            4 => Bits::Int4,
             _ => return None,
         };
-        Some(Self { weights, rows, multipliers, group, post, bits })
+        Some(Self { weights, rows, multipliers, group: u16::from_le_bytes([*g0, *g1]), post: *post, bits })
     }
 }
 
