@@ -4,7 +4,6 @@ use kinglet::{Limits, Model};
 use kinglet_train::data::Pair;
 use kinglet_train::data::corpus::group;
 use kinglet_train::metrics::score;
-use kinglet_train::model::EOS;
 use kinglet_train::search::SearchOptions;
 use kinglet_train::trainer::decode_groups;
 use kinglet_train::vocab::Vocab;
@@ -156,11 +155,7 @@ fn mixed(
 }
 
 fn example(source: Source<'_>, pair: &Pair) -> Example {
-    let ids = |vocab: &Vocab, text: &str| {
-        let mut ids = vocab.encode(text).ids;
-        ids.push(EOS);
-        ids
-    };
+    let ids = |vocab: &Vocab, text: &str| vocab.sentence(text).ids;
     Example { source: ids(source.source_vocab, &pair.source), target: ids(source.target_vocab, &pair.target) }
 }
 
@@ -221,13 +216,14 @@ fn fit(model: &Model<'_>, blob: usize, options: &Options) -> Result<Ram> {
 
 /// What brings the RAM below the bound: the longest source that fits, at this beam or greedy.
 fn ram_advice(model: &Model<'_>, limits: Limits, allowed: usize) -> String {
-    let longest = |beam: u8| longest_source(model, Limits { beam, ..limits }, allowed).filter(|&n| n > 1);
+    let marks = model.source().marks() as u16;
+    let longest = |beam: u8| longest_source(model, Limits { beam, ..limits }, allowed).filter(|&n| n > marks);
     if limits.beam > 1 && model.ram(&Limits { beam: 1, ..limits }) <= allowed {
         "it fits with --beam-size 1".into()
     } else if let Some(source) = longest(limits.beam) {
-        format!("it fits with --max-source {}", source - 1)
+        format!("it fits with --max-source {}", source - marks)
     } else if let Some(source) = longest(1) {
-        format!("it fits with --beam-size 1 --max-source {}", source - 1)
+        format!("it fits with --beam-size 1 --max-source {}", source - marks)
     } else {
         "lower --max-target, or train narrower layers and a smaller attention".into()
     }
@@ -245,7 +241,7 @@ fn pictures(model: &Model<'_>, dev: &[Pair]) -> Result<Vec<Picture>> {
         if weights.iter().all(Vec::is_empty) {
             break;
         }
-        let source = model.source().cut(&pair.source).map(str::to_owned).chain([mark()]).collect();
+        let source = desktop::source_texts(model, &pair.source, &mark());
         let target = desktop::token_texts(model, &best.tokens).into_iter().chain([mark()]).collect();
         pictures.push(Picture { text: pair.source.clone(), source, target, weights });
     }
@@ -282,9 +278,7 @@ fn float_answers(source: Source<'_>, pairs: &[Pair], beam: u8, options: &Options
         beam_size: usize::from(beam),
         length_penalty: 1.0,
         max_len: usize::from(options.plan.max_target),
-        min_len: 0,
-        num_hypotheses: 1,
-        return_attention: false,
+        ..SearchOptions::default()
     };
     let found = decode_groups(source.model, source.source_vocab, pairs, &search, options.threads);
     let texts = |found: &Vec<kinglet_train::search::Hypothesis>| {
