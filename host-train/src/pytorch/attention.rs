@@ -99,3 +99,9 @@ impl Spelling {
         out
     }
 }
+
+/// The tensors of an additive attention over states of `query` values, each named `decoder.attention.*`, in our names: `attn_fc`
+/// and `v_fc` become `w_q`, `w_k` and `v`.
+pub fn split(tensors: Vec<Tensor>, query: usize) -> Vec<Tensor> {
+    Spelling::of(tensors.iter().map(|t| t.name.as_str())).split(tensors, query)
+}

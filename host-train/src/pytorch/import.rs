@@ -1,14 +1,11 @@
 //! From PyTorch.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::sizes::{Sizes, sizes};
-use super::{Fault, Vocabulary, move_rows, state_dict, token_rows};
+use super::{Mapping, Vocabulary, state_dict};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Config, Tokens};
 use crate::error::{Error, Result};
-use crate::model::Seq2Seq;
-use crate::nn::params::{Params, Tensor};
 
 /// What an import reads, and what no file of it says.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,64 +33,14 @@ pub fn import(files: &Files) -> Result<Checkpoint> {
     let source = Vocabulary::read(files.source_tokens, &files.source_vocab)?;
     let target = Vocabulary::read(files.target_tokens, &files.target_vocab)?;
     let tensors = state_dict::read(&files.weights)?;
-    let (params, sizes) = convert(tensors, &source, &target, &files.weights)?;
-    let model = Seq2Seq::from_params(&sizes.config, sizes.source_vocab, sizes.target_vocab, params)?;
-    let mut config = Config { model: sizes.config, ..Config::default() };
+    let mapping = Mapping::new(&tensors, source.ids, target.ids)
+        .map_err(|faults| Error::StateDict { path: files.weights.clone(), faults })?;
+    let mut config = Config { model: mapping.config().clone(), ..Config::default() };
     config.data.source = files.source_tokens;
     config.data.target = files.target_tokens;
     config.data.source_start = files.source_start;
     config.check()?;
+    let model = mapping.model(tensors)?;
     let source_vocab = source.vocab.with_start(files.source_start);
     Ok(Checkpoint { config, source_vocab, target_vocab: target.vocab, model })
-}
-
-/// The tensors in our names, layouts and ids; `path` appears in errors only.
-fn convert(
-    tensors: Vec<Tensor>,
-    source: &Vocabulary,
-    target: &Vocabulary,
-    path: &Path,
-) -> Result<(Params, Sizes)> {
-    let fail = |faults| Error::StateDict { path: path.into(), faults };
-    let sizes = sizes(&tensors).map_err(fail)?;
-    Config { model: sizes.config.clone(), ..Config::default() }.check()?;
-    let mut faults = Vec::new();
-    for (side, vocabulary, rows) in
-        [("source", source, sizes.source_vocab), ("target", target, sizes.target_vocab)]
-    {
-        let found = vocabulary.ids.len();
-        if found != rows {
-            faults.push(Fault::Vocabulary { side, rows, found });
-        }
-    }
-    if !faults.is_empty() {
-        return Err(fail(faults));
-    }
-
-    let fresh = Seq2Seq::new(&sizes.config, sizes.source_vocab, sizes.target_vocab, 0);
-    let ours: Vec<_> = fresh.params.iter().map(|t| (t.name.clone(), t.shape.clone())).collect();
-    let expected = sizes.spelling.spell(&ours);
-    for (name, shape) in &expected {
-        let (name, expected) = (name.clone(), shape.clone());
-        match tensors.iter().find(|t| t.name == name) {
-            None => faults.push(Fault::Missing { name, expected: Some(expected) }),
-            Some(t) if t.shape != expected => {
-                faults.push(Fault::Shape { name, expected, found: t.shape.clone() });
-            }
-            Some(_) => {}
-        }
-    }
-    let unknown = tensors.iter().filter(|t| expected.iter().all(|(name, _)| *name != t.name));
-    faults.extend(unknown.map(|t| Fault::Unknown { name: t.name.clone(), found: t.shape.clone() }));
-    if !faults.is_empty() {
-        return Err(fail(faults));
-    }
-
-    let mut tensors = sizes.spelling.split(tensors, sizes.config.decoder.hidden);
-    for tensor in &mut tensors {
-        if let Some(of_source) = token_rows(&tensor.name) {
-            move_rows(tensor, if of_source { &source.ids } else { &target.ids });
-        }
-    }
-    Ok((Params::new(tensors)?, sizes))
 }

@@ -8,16 +8,19 @@ mod attention;
 mod export;
 mod fault;
 mod import;
+mod mapping;
 mod sizes;
 mod state_dict;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
 
+pub use attention::split as split_attention;
 pub use export::{Exported, Form, export};
 pub use fault::Fault;
 pub(crate) use fault::list;
 pub use import::{Files, import};
+pub use mapping::Mapping;
 pub use state_dict::read;
 pub use vocabulary::Vocabulary;
 
