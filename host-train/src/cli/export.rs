@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
+
 use crate::checkpoint::Checkpoint;
 use crate::config::Tokens;
 use crate::pytorch::{self, Exported, Form};
@@ -38,7 +40,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let [weights, source, target] = Exported::FILES.map(|name| args.out.join(name).display().to_string());
     println!("{weights}: {} tensors with {form}", exported.tensors.len());
     let data = &checkpoint.config.data;
-    let cut = |tokens: Tokens| if tokens == Tokens::Chars { "chars" } else { "words" };
+    let cut = |tokens: Tokens| tokens.to_possible_value().map_or(String::new(), |v| v.get_name().to_owned());
     eprintln!(
         "back: kinglet-train import --weights {weights} --source-vocab {source} --target-vocab {target} \
          --source-tokens {} --target-tokens {}{} --out DIR",

@@ -77,7 +77,8 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// Members in order, little-endian; the last two are one byte: 0 for characters or 1 for words, plus 2 for a start mark.
+    /// Members in order, little-endian; the last two are one byte: 0 for characters, 1 for words, 2 for the letters of Hangul, plus
+    /// 128 for a start mark.
     pub fn to_bytes(&self) -> [u8; 21] {
         let mut bytes = [0; 21];
         let ids = [self.size, self.sos, self.eos, self.unk];
@@ -89,7 +90,7 @@ impl Vocabulary {
         {
             *to = offset.to_le_bytes();
         }
-        bytes[20] = self.tokens as u8 | (self.start as u8) << 1;
+        bytes[20] = self.tokens as u8 | (self.start as u8) << 7;
         bytes
     }
 
@@ -98,9 +99,15 @@ impl Vocabulary {
         let mut bytes = Bytes(bytes);
         let [size, sos, eos, unk] = [bytes.u16()?, bytes.u16()?, bytes.u16()?, bytes.u16()?];
         let [starts, text, sorted] = [bytes.u32()?, bytes.u32()?, bytes.u32()?];
-        let &[cut @ 0..=3] = bytes.0 else { return None };
-        let tokens = if cut & 1 == 0 { Tokens::Chars } else { Tokens::Words };
-        Some(Self { size, sos, eos, unk, starts, text, sorted, tokens, start: cut & 2 != 0 })
+        let &[cut] = bytes.0 else { return None };
+        let tokens = match cut & 127 {
+            0 => Tokens::Chars,
+            1 => Tokens::Words,
+            #[cfg(feature = "hangul")]
+            2 => Tokens::Hangul,
+            _ => return None,
+        };
+        Some(Self { size, sos, eos, unk, starts, text, sorted, tokens, start: cut > 127 })
     }
 }
 
@@ -130,6 +137,9 @@ pub enum Tokens {
     Chars = 0,
     /// Tokens are separated by single spaces.
     Words = 1,
+    /// As characters, but a Hangul syllable is its two or three letters ([`crate::hangul`]). Blobs that say so load where the
+    /// feature `hangul` is on.
+    Hangul = 2,
 }
 
 /// The slots of a model, in place: 4 bytes each, see [`Slot::to_bytes`]. At most 256.
