@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod model;
 pub mod nn;
 pub mod optim;
+pub mod pytorch;
 pub mod quant;
 pub mod rng;
 pub mod schedule;

@@ -64,6 +64,19 @@ impl Checkpoint {
         model.scheme = Scheme::load(dir, &config.model)?;
         Ok(Self { config, source_vocab, target_vocab, model })
     }
+
+    /// Writes the model into a directory in place of whatever run is there: what decoding and `--init` need.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        let run = RunDir::new(dir);
+        run.create()?;
+        run.clear()?;
+        run.write_setup(&self.config, &self.source_vocab, &self.target_vocab, self.model.scheme.as_ref())?;
+        let tensors: Vec<_> = self.model.params.iter().collect();
+        save_tensors(&dir.join("model.safetensors"), &tensors, "")
+    }
 }
 
 /// Configuration and vocabularies of a checkpoint directory.
@@ -71,6 +84,7 @@ fn load_setup(dir: &Path) -> Result<(Config, Vocab, Vocab)> {
     let path = dir.join("config.toml");
     let config = Config::from_toml(&read_text(&path)?).map_err(|e| misfit(&path, &e))?;
     let source_vocab = load_vocab(config.data.source, dir.join("vocab.source.txt"))?;
+    let source_vocab = source_vocab.with_start(config.data.source_start);
     let target_vocab = load_vocab(config.data.target, dir.join("vocab.target.txt"))?;
     Ok((config, source_vocab, target_vocab))
 }

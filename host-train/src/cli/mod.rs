@@ -5,7 +5,9 @@
 
 pub mod decode;
 pub mod evaluate;
+pub mod export;
 pub mod generate;
+pub mod import;
 pub mod options;
 pub mod pipe;
 pub mod progress;
@@ -29,6 +31,8 @@ enum Command {
     Evaluate(evaluate::Args),
     Decode(decode::Args),
     Generate(generate::Args),
+    Import(import::Args),
+    Export(export::Args),
 }
 
 /// Options that contradict each other; exit code 2.
@@ -47,6 +51,8 @@ pub fn main() -> ExitCode {
         Command::Evaluate(args) => evaluate::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Decode(args) => decode::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Generate(args) => generate::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Import(args) => import::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Export(args) => export::run(&args).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| report("kinglet-train", &error))
 }

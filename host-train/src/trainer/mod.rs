@@ -13,7 +13,7 @@ pub use evaluate::{Evaluation, decode_all, decode_groups, evaluate, mean_loss};
 pub use event::{End, EpochRecord, Event, Outcome};
 
 use crate::checkpoint::{Best, Checkpoint, RunDir, State};
-use crate::config::{Config, Metric, ModelConfig};
+use crate::config::{Config, DataConfig, Metric, ModelConfig};
 use crate::data::{Dataset, Pair, batch};
 use crate::error::{Error, Result};
 use crate::model::{Gradients, Seq2Seq, StepOptions};
@@ -139,7 +139,8 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
                 config.data.source,
                 run.train.iter().map(|p| p.source.as_str()),
                 config.data.min_count,
-            ),
+            )
+            .with_start(config.data.source_start),
             Vocab::build(
                 config.data.target,
                 run.train.iter().map(|p| p.target.as_str()),
@@ -214,8 +215,11 @@ fn taken_over(init: Checkpoint, config: &Config, train: &Dataset) -> Result<Seq2
             old.model, config.model
         )));
     }
-    if (old.data.source, old.data.target) != (config.data.source, config.data.target) {
-        return Err(Error::Config("[data] cuts text in another way than the run to start from".into()));
+    let text = |data: &DataConfig| (data.source, data.target, data.source_start);
+    if text(&old.data) != text(&config.data) {
+        return Err(Error::Config(
+            "[data] cuts or marks text in another way than the run to start from".into(),
+        ));
     }
     model.config = config.model.clone();
     model.scheme = None;
