@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, RunDir};
 use crate::cli::progress::Progress;
 use crate::cli::{INTERRUPTED, Usage};
 use crate::config::{Config, QatConfig};
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::quant::Kind;
 use crate::trainer::{self, End, Outcome, Run, Start};
 
-/// Train a model and keep its checkpoint, epoch by epoch
+/// Train a model and keep its checkpoint
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Model and training, TOML [default with --resume: the run's own; with --init: the other run's, at a tenth of its
@@ -42,7 +42,7 @@ pub struct Args {
     /// Columns that share a scale of int4 weights, 16 to 256; 0 for whole rows
     #[arg(long, value_name = "N", default_value_t = 32)]
     qat_group: u16,
-    /// Continue the run in the directory after its last finished epoch
+    /// Continue the run in the directory from its last checkpoint
     #[arg(long, conflicts_with = "force")]
     resume: bool,
     /// Replace the run in the directory
@@ -130,7 +130,7 @@ fn read_config(args: &Args) -> anyhow::Result<Config> {
         (None, Some(init)) => init.join("config.toml"),
         (None, None) => {
             let path = args.out.join("config.toml");
-            if !path.exists() {
+            if !RunDir::new(&args.out).committed() {
                 let out = args.out.display();
                 return Err(Usage(format!("{out} holds no run to resume; start one with --config")).into());
             }
@@ -156,7 +156,7 @@ fn tell(args: &Args, config: &Config, outcome: &Outcome) {
     if outcome.end == End::Interrupted {
         let (train, dev) = (args.train.display(), args.dev.display());
         eprintln!(
-            "interrupted; {} epochs are kept. Continue with: kinglet-train train --resume --train {train} --dev {dev} \
+            "interrupted after {} epochs; the steps since are kept too. Continue with: kinglet-train train --resume --train {train} --dev {dev} \
              --out {out}",
             outcome.epochs
         );
