@@ -2,14 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Once;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 
 use crate::checkpoint::{Checkpoint, RunDir};
 use crate::cli::progress::Progress;
-use crate::cli::{INTERRUPTED, Usage};
+use crate::cli::{INTERRUPTED, Usage, stop_on_ctrl_c};
 use crate::config::{Config, QatConfig};
 use crate::data::corpus;
 use crate::error::{Error, Result};
@@ -108,18 +106,8 @@ pub fn train_with_progress(run: &Run<'_>) -> Result<Outcome> {
 }
 
 fn train_from_with_progress(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Outcome> {
-    static STOP: AtomicBool = AtomicBool::new(false);
-    static HANDLER: Once = Once::new();
-    HANDLER.call_once(|| {
-        // Without a handler Ctrl-C ends the process at once, which the checkpoint survives.
-        let _ = ctrlc::set_handler(|| {
-            if STOP.swap(true, Ordering::Relaxed) {
-                std::process::exit(i32::from(INTERRUPTED));
-            }
-        });
-    });
     let mut progress = Progress::new(run.config.train.metric);
-    let outcome = trainer::train_from(run, init, &STOP, &mut |event| progress.observe(event));
+    let outcome = trainer::train_from(run, init, stop_on_ctrl_c(), &mut |event| progress.observe(event));
     progress.finish();
     outcome
 }
