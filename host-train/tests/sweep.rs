@@ -4,7 +4,6 @@ mod common;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -28,16 +27,27 @@ fn begin(plan: &Plan, out: &Path) -> Result<State, Error> {
     State::create(plan, &data.train, &data.dev, out)
 }
 
-/// Goes on until `last` trials have come to the end of a rung.
-fn go_on(state: &mut State, out: &Path, jobs: usize, last: usize) -> bool {
-    let (data, stop, ended) = (data(), AtomicBool::new(false), Mutex::new(0));
+/// Goes on until so many more epochs of all trials are on disk, which is in the middle of some trial.
+fn go_on(state: &mut State, out: &Path, jobs: usize, more: usize) -> bool {
+    let (data, stop, ended) = (data(), AtomicBool::new(false), AtomicBool::new(false));
     let work = Work { train: &data.train, dev: &data.dev, out, jobs, threads: 1 };
-    let count = |_: &Trial| {
-        let mut ended = ended.lock().unwrap();
-        *ended += 1;
-        stop.store(*ended >= last, Ordering::Relaxed);
-    };
-    sweep::run(state, &work, &stop, &count).unwrap()
+    let enough = epochs_on_disk(out).saturating_add(more);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                stop.store(epochs_on_disk(out) >= enough, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let finished = sweep::run(state, &work, &stop, &|_| ());
+        ended.store(true, Ordering::Relaxed);
+        finished.unwrap()
+    })
+}
+
+fn epochs_on_disk(out: &Path) -> usize {
+    let trials = std::fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path().join("history.jsonl"));
+    trials.filter_map(|path| std::fs::read_to_string(path).ok()).map(|text| text.lines().count()).sum()
 }
 
 fn written(out: &Path) -> Vec<String> {
@@ -55,9 +65,9 @@ fn neither_jobs_nor_stops_change_a_sweep() {
         let mut parts = 1;
         let data = data();
         begin(&plan, &stopped).unwrap();
-        while !go_on(&mut State::resume(&data.train, &data.dev, &stopped).unwrap(), &stopped, 3, 1) {
+        while !go_on(&mut State::resume(&data.train, &data.dev, &stopped).unwrap(), &stopped, 3, 2) {
             parts += 1;
-            assert!(parts < 20, "it comes to an end");
+            assert!(parts < 40, "it comes to an end");
         }
         assert!(parts > 1, "{name}: it was stopped");
         assert_eq!(written(&straight), written(&stopped), "{name}");

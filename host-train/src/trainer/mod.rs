@@ -318,7 +318,8 @@ impl Work {
             done.loss += sum.loss;
             done.tokens += sum.tokens;
             done.gradient_norm = done.gradient_norm.max(norm);
-            if t.checkpoint_every > 0 && step % t.checkpoint_every == 0 {
+            // No step is a multiple of 0.
+            if step.is_multiple_of(t.checkpoint_every) {
                 self.commit_partial(Partial { seconds: seconds(), ..done.clone() })?;
                 kept = done.batches;
             }
