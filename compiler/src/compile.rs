@@ -3,7 +3,6 @@
 use kinglet::{Limits, Model};
 use kinglet_train::data::Pair;
 use kinglet_train::data::corpus::group;
-use kinglet_train::model::EOS;
 use kinglet_train::vocab::Vocab;
 
 use crate::boards::{self, Board, longest_source};

@@ -109,6 +109,8 @@ fn imported_networks_compile_and_train_on() {
             board: None,
             calibration_pairs: 20,
             evaluation_sources: 0,
+            selection_sources: 0,
+            alternatives: false,
             threads: 1,
         };
         let blob = kinglet_compiler::compile(source, &pairs, &options).unwrap().blob;

@@ -24,6 +24,8 @@ fn blob(tokens: Tokens, start: bool) -> Result<Vec<u8>> {
         board: None,
         calibration_pairs: 6,
         evaluation_sources: 0,
+        selection_sources: 0,
+        alternatives: false,
         threads: 1,
     };
     let source = Source { model: &model, source_vocab: &source_vocab, target_vocab: &target_vocab };

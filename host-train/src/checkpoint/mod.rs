@@ -11,10 +11,11 @@
 //! | `history.jsonl` | one line an epoch |
 //!
 //! Decoding needs the first five. Every file is written under a temporary name, synced and renamed.
-//! An epoch is committed by the renaming of `optimizer.safetensors`, which holds all that training needs: what is
-//! written after it (`model.safetensors` when the epoch is the best, `state.json`) follows from it and is written
-//! again on resuming, what is written before it (`history.jsonl`) is cut back on resuming. So a kill at any
-//! instant leaves one epoch or the other, never a mixture.
+//! A state is committed by the renaming of `optimizer.safetensors`, which holds all that training needs: what is
+//! written after it (`model.safetensors` when an epoch ends and is the best, `state.json`) follows from it and is
+//! written again on resuming, what is written before it (`history.jsonl`) is cut back on resuming. So a kill at any
+//! instant leaves one state or the other, never a mixture. The first state is committed before the first step, after
+//! the files that tell what is trained.
 
 mod atomic;
 mod run;
@@ -23,7 +24,7 @@ mod tensors;
 use std::path::{Path, PathBuf};
 
 pub use atomic::write as write_atomically;
-pub use run::{Best, Resumed, RunDir, State};
+pub use run::{Best, Partial, Resumed, RunDir, State};
 pub use tensors::{checksum, load as load_tensors, save as save_tensors};
 
 use crate::config::{Config, Tokens};
