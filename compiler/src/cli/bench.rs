@@ -119,6 +119,7 @@ fn name(isa: Isa) -> &'static str {
     match isa {
         Isa::Avx512Vnni => "AVX-512 VNNI",
         Isa::Avx2 => "AVX2",
+        Isa::Sse2 => "SSE2",
         Isa::Plain => "portable",
     }
 }
