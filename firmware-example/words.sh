@@ -36,8 +36,8 @@ export KINGLET_MODEL
 word_list "$words" "$limit" >"$tmp/words"
 [ -s "$tmp/words" ] || die "no words in $words"
 "${CC:-cc}" -O2 -shared -fPIC -o "$tmp/cycles.so" "$here/scripts/cycles.c" || die "cannot compile scripts/cycles.c"
-cargo build --quiet --release --manifest-path "$here/../Cargo.toml" -p kinglet-compiler || die "cannot build the compiler"
-kinglet=$(cd "$here/.." && target_dir)/release/kinglet
+(cd "$here/.." && cargo build --quiet --release -p kinglet-compiler) || die "cannot build the compiler"
+kinglet=$(here=$here/.. && target_dir)/release/kinglet
 
 # board CORE: a board that has the core.
 board() {

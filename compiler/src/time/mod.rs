@@ -86,7 +86,7 @@ pub struct Time {
     pub greedy: Search,
     /// The whole word with a beam of 4.
     pub beam_4: Search,
-    /// Whether the weights are arranged for another core: it is many times slower than this.
+    /// Whether the weights are arranged for another core: it is several times slower than this.
     pub foreign: bool,
 }
 
@@ -178,7 +178,7 @@ impl std::fmt::Display for Time {
         if self.foreign {
             writeln!(
                 f,
-                "    many times slower in fact: the weights are arranged for another core (compile with --board)"
+                "    several times slower in fact: the weights are arranged for another core (compile with --board)"
             )?;
         }
         Ok(())
