@@ -53,6 +53,7 @@ pub enum Fold {
 /// How one side of the corpus is cut into tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Tokens {
     /// Every Unicode code point is a token.
     Chars,
@@ -70,6 +71,8 @@ pub struct DataConfig {
     pub source: Tokens,
     /// Cut of the target side.
     pub target: Tokens,
+    /// Whether sources begin with the start mark, as those of PyTorch's tutorials do.
+    pub source_start: bool,
     /// Tokens seen fewer times in training become `<unk>`.
     pub min_count: usize,
     /// Longest source in tokens; longer training pairs are dropped and counted.
@@ -205,6 +208,8 @@ pub struct TrainConfig {
     pub patience: usize,
     /// What is watched on the dev set.
     pub metric: Metric,
+    /// Steps between checkpoints within an epoch; 0 keeps one at the end of each epoch only.
+    pub checkpoint_every: u64,
     /// Threads; any number gives the same bits.
     pub threads: usize,
 }
@@ -214,6 +219,7 @@ impl Default for DataConfig {
         Self {
             source: Tokens::Chars,
             target: Tokens::Words,
+            source_start: false,
             min_count: 1,
             max_source_len: 64,
             max_target_len: 64,
@@ -277,6 +283,7 @@ impl Default for TrainConfig {
             min_learning_rate: 1e-5,
             patience: 6,
             metric: Metric::Wer,
+            checkpoint_every: 0,
             threads: 2,
         }
     }

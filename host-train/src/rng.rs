@@ -14,6 +14,8 @@ pub enum Stream {
     Dropout = 2,
     /// The pairs of a generated corpus.
     Generate = 3,
+    /// The values of a sweep's trials.
+    Sweep = 4,
 }
 
 /// A seed that depends on nothing but its three arguments.

@@ -202,7 +202,7 @@ fn ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    while !out.join("state.json").exists() {
+    while !out.join("model.safetensors").exists() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
@@ -235,5 +235,27 @@ fn a_run_continues_on_integers() {
         let data = ["train", "--train", path(&files[0]), "--dev", path(&files[1])];
         let (code, message) = failed(&[&data[..], &common, wrong].concat(), b"");
         assert!(code == 2 && (message.contains("2 to 8 bits") || message.contains("16 to 256")), "{message}");
+    }
+}
+
+/// A pipe nobody reads: `| head` after its last line.
+#[cfg(unix)]
+#[test]
+fn output_that_nobody_reads_ends_the_command_quietly() {
+    use std::os::unix::process::ExitStatusExt;
+    let (run, data) = (trained().join("run"), trained().join("dev.tsv"));
+    for args in ["evaluate --metric per", "evaluate --json"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_kinglet-train"))
+            .args(args.split(' '))
+            .args(["--checkpoint", path(&run), "--data", path(&data)])
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        let text = text(&output.stderr);
+        // 13 is SIGPIPE, of which shells make 141.
+        assert_eq!((output.status.signal(), text.as_str()), (Some(13), ""), "{args}");
     }
 }

@@ -8,7 +8,6 @@ use anyhow::{Context, bail};
 
 use crate::checkpoint::Checkpoint;
 use crate::cli::options::DecodingArgs;
-use crate::model::EOS;
 use crate::search::SearchOptions;
 use crate::trainer::decode_all;
 
@@ -116,11 +115,10 @@ impl Decoder {
         let Checkpoint { source_vocab, target_vocab, model, .. } = &self.checkpoint;
         let mut sources = Vec::new();
         for line in lines {
-            let mut encoded = source_vocab.encode(line);
-            self.unknown += encoded.unknown;
-            if !encoded.ids.is_empty() {
-                encoded.ids.push(EOS);
-                sources.push(encoded.ids);
+            let sentence = source_vocab.sentence(line);
+            self.unknown += sentence.unknown;
+            if sentence.ids.len() > source_vocab.marks() {
+                sources.push(sentence.ids);
             }
         }
         self.empty += lines.len() - sources.len();

@@ -4,7 +4,7 @@ use super::Run;
 use crate::data::corpus::{Group, group};
 use crate::data::{Dataset, Pair};
 use crate::metrics::{Scores, score};
-use crate::model::{EOS, Seq2Seq};
+use crate::model::Seq2Seq;
 use crate::search::{Hypothesis, SearchOptions, beam, greedy};
 use crate::vocab::Vocab;
 
@@ -23,7 +23,7 @@ pub struct Evaluation {
 /// Loss and greedy scores of the run's dev set; `dev` holds the same pairs as ids.
 pub fn evaluate(model: &Seq2Seq, source: &Vocab, target: &Vocab, run: &Run<'_>, dev: &Dataset) -> Evaluation {
     let (threads, max_len) = (run.config.train.threads, run.config.data.max_target_len);
-    let sources: Vec<Vec<u32>> = group(run.dev).iter().map(|case| source_ids(source, case.source)).collect();
+    let sources: Vec<Vec<u32>> = group(run.dev).iter().map(|case| source.sentence(case.source).ids).collect();
     let decoded = in_chunks(&sources, threads, |chunk| greedy(model, chunk, max_len));
     let tokens_of: Vec<Vec<&str>> = decoded.iter().map(|best| target.tokens_of(&best.ids)).collect();
     Evaluation {
@@ -46,7 +46,7 @@ pub fn mean_loss(model: &Seq2Seq, data: &Dataset, batch_size: usize, threads: us
     nll / tokens.max(1) as f64
 }
 
-/// The hypotheses of every source, best first; sources are ids that end with the end mark.
+/// The hypotheses of every source, best first; sources are ids with their marks.
 /// The number of threads changes no bit.
 pub fn decode_all(
     model: &Seq2Seq,
@@ -66,14 +66,8 @@ pub fn decode_groups<'a>(
     threads: usize,
 ) -> Vec<(Group<'a>, Vec<Hypothesis>)> {
     let groups = group(pairs);
-    let sources: Vec<Vec<u32>> = groups.iter().map(|case| source_ids(source, case.source)).collect();
+    let sources: Vec<Vec<u32>> = groups.iter().map(|case| source.sentence(case.source).ids).collect();
     groups.into_iter().zip(decode_all(model, &sources, options, threads)).collect()
-}
-
-fn source_ids(vocab: &Vocab, text: &str) -> Vec<u32> {
-    let mut ids = vocab.encode(text).ids;
-    ids.push(EOS);
-    ids
 }
 
 /// `work` on chunks of sources of like length, shared out to threads; results in the order of the sources.

@@ -1,4 +1,4 @@
-//! Training: epochs over batches, evaluation on the dev set, and a checkpoint after every epoch.
+//! Training: epochs over batches, evaluation on the dev set, and a checkpoint after every epoch and, if wanted, within.
 //!
 //! Nothing here prints: what happens is told to a closure as [`Event`]s.
 
@@ -12,8 +12,8 @@ use std::time::Instant;
 pub use evaluate::{Evaluation, decode_all, decode_groups, evaluate, mean_loss};
 pub use event::{End, EpochRecord, Event, Outcome};
 
-use crate::checkpoint::{Best, Checkpoint, RunDir, State};
-use crate::config::{Config, Metric, ModelConfig};
+use crate::checkpoint::{Best, Checkpoint, Partial, RunDir, State, checksum};
+use crate::config::{Config, DataConfig, Metric, ModelConfig};
 use crate::data::{Dataset, Pair, batch};
 use crate::error::{Error, Result};
 use crate::model::{Gradients, Seq2Seq, StepOptions};
@@ -30,7 +30,7 @@ pub enum Start {
     Fresh,
     /// Removes the run that is there.
     Overwrite,
-    /// Continues after the last finished epoch; starts from the beginning when none has finished.
+    /// Continues from the last checkpoint; starts from the beginning when the directory holds no run.
     Resume,
 }
 
@@ -49,15 +49,16 @@ pub struct Run<'a> {
     pub start: Start,
 }
 
-/// Trains a model and keeps its checkpoint in `run.out`, epoch by epoch.
+/// Trains a model and keeps its checkpoint in `run.out`: from the start, after every epoch, and after every
+/// `train.checkpoint_every` steps.
 ///
-/// After each step `stop` is looked at. The result depends on configuration, seed and pairs alone: not on
+/// After each step `stop` is looked at; when it is set, the run is kept as it stands. The result depends on configuration, seed and pairs alone: not on
 /// threads, nor on how often the run was interrupted and resumed.
 ///
 /// # Errors
 /// [`Error::Io`] and [`Error::Checkpoint`] as [`RunDir`] gives them; [`Error::Config`] when a resumed run's
 /// configuration or data is not what it was started with; [`Error::Training`] when there is nothing to learn or to
-/// evaluate, or a loss is not finite. Epochs already on disk stay.
+/// evaluate, or a loss is not finite. The last checkpoint stays.
 pub fn train(run: &Run<'_>, stop: &AtomicBool, observe: &mut dyn FnMut(&Event<'_>)) -> Result<Outcome> {
     train_from(run, None, stop, observe)
 }
@@ -85,6 +86,7 @@ pub fn train_from(
         dev_unknown: work.dev.unknown(),
         vocab: (work.source_vocab.len(), work.target_vocab.len()),
         epochs_done: work.state.epoch,
+        steps_done: work.state.step,
         epochs,
     });
     let mut grads = work.model.params.zeros_like();
@@ -129,7 +131,17 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
     if run.dev.is_empty() {
         return Err(Error::Training("the dev set is empty; it decides which epoch is the best".into()));
     }
-    let resumed = if run.start == Start::Resume && dir.committed() { Some(dir.resume()?) } else { None };
+    let resumed = match (run.start, dir.committed()) {
+        (Start::Resume, true) => Some(dir.resume()?),
+        (Start::Resume, false) if dir.holds_run() => {
+            return Err(Error::Training(format!(
+                "{} holds a model, but not the state of a training to continue; begin with its weights in another folder \
+                 with --init, or replace it with --force",
+                run.out.display()
+            )));
+        }
+        _ => None,
+    };
 
     let (source_vocab, target_vocab) = match (&resumed, &init) {
         (Some(old), _) => (old.source_vocab.clone(), old.target_vocab.clone()),
@@ -139,7 +151,8 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
                 config.data.source,
                 run.train.iter().map(|p| p.source.as_str()),
                 config.data.min_count,
-            ),
+            )
+            .with_start(config.data.source_start),
             Vocab::build(
                 config.data.target,
                 run.train.iter().map(|p| p.target.as_str()),
@@ -163,13 +176,16 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
         Some(old) => {
             check_same(&old.config, config, &old.state, &data)?;
             let mut state = old.state;
-            if old.config.train.learning_rate != config.train.learning_rate {
-                state.learning_rate = config.train.learning_rate;
-            }
             let t = &config.train;
+            if old.config.train.learning_rate != t.learning_rate {
+                // On disk before the configuration is: a kill between the two must not lose the new rate.
+                state.learning_rate = t.learning_rate;
+                dir.commit(&state, &old.model.params, &old.adam, &old.history)?;
+            }
             state.plateau.factor = t.lr_factor;
             state.plateau.patience = t.lr_patience;
             state.plateau.min_lr = t.min_learning_rate;
+            dir.write_setup(config, &source_vocab, &target_vocab, old.model.scheme.as_ref())?;
             (old.model, old.adam, state, old.history)
         }
         None => {
@@ -193,13 +209,16 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
                 bad_epochs: 0,
                 plateau: Plateau::new(t.lr_factor, t.lr_patience, t.min_learning_rate),
                 data,
+                partial: None,
             };
             dir.create()?;
             dir.clear()?;
+            dir.write_setup(config, &source_vocab, &target_vocab, model.scheme.as_ref())?;
+            // Before the first step, so that a run that began with another's weights never resumes without them.
+            dir.commit(&state, &model.params, &adam, &[])?;
             (model, adam, state, Vec::new())
         }
     };
-    dir.write_setup(config, &source_vocab, &target_vocab, model.scheme.as_ref())?;
     Ok(Work { dir, source_vocab, target_vocab, train, dev, model, adam, state, history })
 }
 
@@ -214,8 +233,11 @@ fn taken_over(init: Checkpoint, config: &Config, train: &Dataset) -> Result<Seq2
             old.model, config.model
         )));
     }
-    if (old.data.source, old.data.target) != (config.data.source, config.data.target) {
-        return Err(Error::Config("[data] cuts text in another way than the run to start from".into()));
+    let text = |data: &DataConfig| (data.source, data.target, data.source_start);
+    if text(&old.data) != text(&config.data) {
+        return Err(Error::Config(
+            "[data] cuts or marks text in another way than the run to start from".into(),
+        ));
     }
     model.config = config.model.clone();
     model.scheme = None;
@@ -258,7 +280,7 @@ fn check_same(old: &Config, new: &Config, state: &State, data: &str) -> Result<(
 }
 
 impl Work {
-    /// Trains, evaluates and commits one epoch; `false` when the caller asked to stop.
+    /// Trains, evaluates and commits one epoch, or what is left of it; `false` when the caller asked to stop.
     fn epoch(
         &mut self,
         run: &Run<'_>,
@@ -271,14 +293,20 @@ impl Work {
         let begun = Instant::now();
         let epoch = self.state.epoch + 1;
         let batches = batch::plan(lengths, t.batch_size, t.seed, epoch as u64);
-        let (mut loss, mut tokens, mut largest_norm) = (0.0, 0usize, 0.0f64);
-        let mut step = self.state.step;
+        let mut done = self.take_partial(&batches)?;
+        let seconds_before = done.seconds;
+        let seconds = || seconds_before + begun.elapsed().as_secs_f64();
+        let speed = |tokens: usize| tokens as f64 / seconds().max(1e-9);
+        let mut kept = done.batches;
         self.adam.lr = self.state.learning_rate;
-        for (i, pairs) in batches.iter().enumerate() {
+        for pairs in batches.iter().skip(done.batches) {
             if stop.load(Ordering::Relaxed) {
+                if done.batches > kept {
+                    self.commit_partial(Partial { seconds: seconds(), ..done })?;
+                }
                 return Ok(false);
             }
-            step += 1;
+            let step = self.adam.step + 1;
             let options = StepOptions {
                 label_smoothing: t.label_smoothing,
                 dropout_seed: Some(derive(t.seed, Stream::Dropout, step)),
@@ -290,36 +318,43 @@ impl Work {
                 return Err(self.not_finite(run, step, epoch, sum.loss / sum.tokens as f64, norm));
             }
             self.adam.step(&mut self.model.params, grads);
-            loss += sum.loss;
-            tokens += sum.tokens;
-            largest_norm = largest_norm.max(norm);
+            done.batches += 1;
+            done.loss += sum.loss;
+            done.tokens += sum.tokens;
+            done.gradient_norm = done.gradient_norm.max(norm);
+            // No step is a multiple of 0.
+            if step.is_multiple_of(t.checkpoint_every) {
+                self.commit_partial(Partial { seconds: seconds(), ..done.clone() })?;
+                kept = done.batches;
+            }
             observe(&Event::Step {
                 epoch,
-                batch: i + 1,
+                batch: done.batches,
                 batches: batches.len(),
-                loss: loss / tokens as f64,
-                tokens_per_second: tokens as f64 / begun.elapsed().as_secs_f64().max(1e-9),
+                loss: done.loss / done.tokens as f64,
+                tokens_per_second: speed(done.tokens),
             });
         }
-        let tokens_per_second = tokens as f64 / begun.elapsed().as_secs_f64().max(1e-9);
+        let tokens_per_second = speed(done.tokens);
+        let step = self.adam.step;
 
         observe(&Event::Evaluate);
         let dev = evaluate(&self.model, &self.source_vocab, &self.target_vocab, run, &self.dev);
         if !dev.loss.is_finite() {
-            return Err(self.not_finite(run, step, epoch, dev.loss, largest_norm));
+            return Err(self.not_finite(run, step, epoch, dev.loss, done.gradient_norm));
         }
         let mut record = EpochRecord {
             epoch,
             step,
-            train_loss: loss / tokens as f64,
+            train_loss: done.loss / done.tokens as f64,
             dev_loss: dev.loss,
             wer: dev.scores.wer(),
             per: dev.scores.per(),
             exact: dev.scores.exact(),
             best: false,
             learning_rate: self.state.learning_rate,
-            gradient_norm: largest_norm,
-            seconds: begun.elapsed().as_secs_f64(),
+            gradient_norm: done.gradient_norm,
+            seconds: seconds(),
             tokens_per_second,
         };
         let score = record.get(t.metric);
@@ -329,6 +364,7 @@ impl Work {
         record.best = improved || best.is_some_and(|best| score == best.score && dev.loss < best.dev_loss);
         self.state.epoch = epoch;
         self.state.step = step;
+        self.state.partial = None;
         self.state.bad_epochs = if improved { 0 } else { self.state.bad_epochs + 1 };
         if record.best {
             self.state.best = Some(Best { epoch, score, dev_loss: dev.loss });
@@ -341,6 +377,30 @@ impl Work {
         self.dir.commit(&self.state, &self.model.params, &self.adam, &self.history)?;
         observe(&Event::Epoch(&record));
         Ok(true)
+    }
+
+    /// What is done of the epoch with these batches.
+    fn take_partial(&mut self, batches: &[Vec<usize>]) -> Result<Partial> {
+        let numbers =
+            batches.iter().flat_map(|batch| std::iter::once(batch.len()).chain(batch.iter().copied()));
+        let plan = format!("{:016x}", checksum(numbers.flat_map(usize::to_le_bytes)));
+        match self.state.partial.take() {
+            Some(done) if done.plan != plan => Err(Error::Config(format!(
+                "a run resumed within an epoch keeps its train.batch_size to the end of the epoch: {} steps of epoch {} are \
+                 done, and its batches are no longer the same",
+                done.batches,
+                self.state.epoch + 1
+            ))),
+            Some(done) => Ok(done),
+            None => Ok(Partial { plan, ..Partial::default() }),
+        }
+    }
+
+    /// Keeps the run in the middle of an epoch.
+    fn commit_partial(&mut self, done: Partial) -> Result<()> {
+        self.state.step = self.adam.step;
+        self.state.partial = Some(done);
+        self.dir.commit(&self.state, &self.model.params, &self.adam, &self.history)
     }
 
     fn not_finite(&self, run: &Run<'_>, step: u64, epoch: usize, loss: f64, norm: f64) -> Error {

@@ -44,6 +44,7 @@ pub(super) fn optimizers(file: &File, config: &serde_json::Value, c: &mut Compar
     for other in ["adam_l2", "adamw", "sgd_momentum"] {
         if file.has(&format!("{other}.step1.p0")) {
             c.unsupported(other);
+            file.pass_over(&format!("{other}."));
         }
     }
     Ok(())
