@@ -259,6 +259,15 @@ impl<'m, 'b> Frame<'m, 'b> {
                 kernels::prepare(self.layout, self.columns.get_mut(lane * all..)?.get_mut(..all)?);
             }
         }
+        if interleaved && kernels::needs_totals(self.layout, matrix.bits) {
+            let (inputs, state) = self.columns.get(..2 * all)?.split_at_checked(2 * padded)?;
+            let sums = kernels::totals_two(inputs).into_iter().zip(kernels::totals_two(state));
+            gathered
+                .totals
+                .iter_mut()
+                .zip(sums)
+                .for_each(|(totals, (inputs, state))| *totals = [inputs, state]);
+        }
         Some(gathered)
     }
 
@@ -311,18 +320,18 @@ impl<'m, 'b> Frame<'m, 'b> {
             Part::Inputs => (0, gathered.inputs),
             Part::State => (gathered.inputs, gathered.all),
         };
+        let total = |[inputs, state]: [i32; 2]| match part {
+            Part::All => inputs.wrapping_add(state),
+            Part::Inputs => inputs,
+            Part::State => state,
+        };
         if LANES == 2 && gathered.interleaved {
-            kernels::project_two(rows, self.columns.get(2 * start..2 * end)?, to);
+            kernels::project_two(rows, self.columns.get(2 * start..2 * end)?, gathered.totals.map(total), to);
             return Some(());
         }
         for (lane, to) in to.into_iter().enumerate().take(self.lanes.count()) {
             let values = self.columns.get(lane * gathered.all..)?.get(start..end)?;
-            let [inputs, state] = *gathered.totals.get(lane)?;
-            let total = match part {
-                Part::All => inputs.wrapping_add(state),
-                Part::Inputs => inputs,
-                Part::State => state,
-            };
+            let total = total(*gathered.totals.get(lane)?);
             kernels::project(rows, &Columns { values, total }, to);
         }
         Some(())

@@ -11,7 +11,7 @@
 use core::arch::global_asm;
 use core::cell::Cell;
 
-use super::{Bits, Columns, Layout, MAX_RUN, ROWS, Rows, total};
+use super::{Bits, Columns, Layout, MAX_RUN, ROWS, Rows};
 
 #[cfg(not(armv8m))]
 global_asm!(include_str!("arm_dsp.s"), options(raw));
@@ -33,6 +33,7 @@ struct Job {
     shift: u32,
     /// Eight times the sum of the columns, or the second vector's results.
     extra: u32,
+    /// Eight times the sums of two vectors' columns.
     corrections: [i32; 2],
 }
 
@@ -109,7 +110,7 @@ pub fn project(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) -> bool
 }
 
 /// Whole rows of results of two interleaved vectors.
-pub fn project_two(rows: &Rows<'_>, pair: &[i16], to: [&[Cell<i16>]; 2]) {
+pub fn project_two(rows: &Rows<'_>, pair: &[i16], totals: [i32; 2], to: [&[Cell<i16>]; 2]) {
     let [first, second] = to;
     let len = pair.len() / 2;
     if len > MAX_RUN || len & 3 != 0 || !aligned(rows.weights, pair) {
@@ -119,13 +120,6 @@ pub fn project_two(rows: &Rows<'_>, pair: &[i16], to: [&[Cell<i16>]; 2]) {
     if streams == 0 {
         return;
     }
-    let corrections = match rows.bits {
-        Bits::Int8 => [0; 2],
-        Bits::Int4 => {
-            let sum = |vector: usize| total_of(pair, vector) << 3;
-            [sum(0), sum(1)]
-        }
-    };
     let range = pair.as_ptr_range();
     let out = first.as_ptr().cast::<i16>().cast_mut();
     let job = Job {
@@ -139,7 +133,7 @@ pub fn project_two(rows: &Rows<'_>, pair: &[i16], to: [&[Cell<i16>]; 2]) {
         rounding: (1 << (rows.post & 31)) >> 1,
         shift: (rows.post & 31) as u32,
         extra: second.as_ptr() as u32,
-        corrections,
+        corrections: totals.map(|total| total << 3),
     };
     // SAFETY: as in `project`; both slices of results have room for `streams` times four.
     unsafe {
@@ -148,12 +142,6 @@ pub fn project_two(rows: &Rows<'_>, pair: &[i16], to: [&[Cell<i16>]; 2]) {
             Bits::Int4 => kinglet_pairs_two_int4(&job),
         }
     }
-}
-
-/// Sum of one of two interleaved vectors.
-fn total_of(pair: &[i16], vector: usize) -> i32 {
-    let at = 2 * vector;
-    pair.as_chunks::<4>().0.iter().map(|c| if at == 0 { total(&c[..2]) } else { total(&c[2..]) }).sum()
 }
 
 /// Two interleaved vectors that the kernels cannot take (long ones, unaligned weights): column by column.

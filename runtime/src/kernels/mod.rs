@@ -94,6 +94,13 @@ pub fn total(values: &[i16]) -> i32 {
     values.iter().fold(0i32, |sum, &x| sum.wrapping_add(x as i32))
 }
 
+/// Sums of two interleaved vectors.
+pub fn totals_two(pair: &[i16]) -> [i32; 2] {
+    pair.as_chunks::<4>().0.iter().fold([0i32; 2], |[first, second], &[a, b, c, d]| {
+        [first.wrapping_add(a as i32 + b as i32), second.wrapping_add(c as i32 + d as i32)]
+    })
+}
+
 /// Whether this core's kernel has its own order of a layout's columns; it adds them up by itself.
 const fn reorders(layout: Layout) -> bool {
     cfg!(mve) && matches!(layout, Layout::Blocks)
@@ -177,12 +184,12 @@ fn by_runs(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
 }
 
 /// [`project`] for two vectors at once, so that each weight is fetched and unpacked once. Two columns of the first vector
-/// stand before two of the second, and so on. Only for products that [`interleaved`] allows.
-pub fn project_two(rows: &Rows<'_>, pair: &[i16], to: [&[Cell<i16>]; LANES]) {
+/// stand before two of the second, and so on; `totals` are their sums. Only for products that [`interleaved`] allows.
+pub fn project_two(rows: &Rows<'_>, pair: &[i16], totals: [i32; LANES], to: [&[Cell<i16>]; LANES]) {
     #[cfg(arm_dsp)]
-    arm_dsp::project_two(rows, pair, to);
+    arm_dsp::project_two(rows, pair, totals, to);
     #[cfg(not(arm_dsp))]
-    let _ = (rows, pair, to);
+    let _ = (rows, pair, totals, to);
 }
 
 /// Whether this core computes two vectors at once; they are then interleaved, two columns at a time.

@@ -21,6 +21,7 @@ pub fn dot4(layout: Layout, bits: Bits, stream: &[u8], columns: &Columns<'_>) ->
 
 /// [`dot4`] for int8 tiles: four rows share each load of a column.
 #[cfg(not(any(armv6m, armv7m)))]
+#[cfg_attr(arm_dsp, inline(never))]
 pub fn tiles_int8(stream: &[u8], columns: &Columns<'_>) -> [i32; 4] {
     let [mut a, mut b, mut c, mut d] = [0i32; 4];
     for (w, &x) in stream.as_chunks::<4>().0.iter().zip(columns.values) {
@@ -38,6 +39,7 @@ pub fn tiles_int8(stream: &[u8], columns: &Columns<'_>) -> [i32; 4] {
 /// A product of a nibble and a column is at most 15 * 255, so that sixteen of them fit a lane; then lanes are emptied: the
 /// low lane's sum is the sum of the words less the high lanes, which were kept apart.
 #[cfg(not(any(armv6m, armv7m)))]
+#[cfg_attr(arm_dsp, inline(never))]
 pub fn tiles_int4(stream: &[u8], columns: &Columns<'_>) -> [i32; 4] {
     const LANES: u32 = 0x000F_000F;
     let (mut all, mut high) = ([0u32; 2], [0u32; 2]);

@@ -425,7 +425,10 @@ fn two(room: &mut Room, case: &Case) -> Result<bool, Difference> {
         *to = [a[0], a[1], b[0], b[1]];
     }
     let pair = room.ordered.0.get(..2 * case.columns).unwrap_or(&[]);
-    kernels::project_two(&rows(room, case), pair, core::array::from_fn(|vector| places(room, case, vector)));
+    let sums = kernels::totals_two(pair);
+    let totals = core::array::from_fn(|vector| sums.get(vector).copied().unwrap_or(0));
+    let to = core::array::from_fn(|vector| places(room, case, vector));
+    kernels::project_two(&rows(room, case), pair, totals, to);
     for vector in 0..LANES {
         compare(room, case, vector, Some(vector))?;
     }
