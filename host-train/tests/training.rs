@@ -1,76 +1,18 @@
 //! A run's promises: the same bits however often it was interrupted, and nothing lost or mixed by a kill.
 
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+mod common;
 
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use common::*;
 use kinglet_train::Error;
 use kinglet_train::checkpoint::{Checkpoint, load_tensors, save_tensors};
-use kinglet_train::config::{Config, DecoderConfig, EncoderConfig, Metric, QatConfig};
+use kinglet_train::config::{AdamConfig, AverageConfig, Config, EmaConfig, Metric, OptimizerKind, QatConfig};
 use kinglet_train::model::Params;
 use kinglet_train::quant::Kind;
 use kinglet_train::tasks::{self, Splits, Task};
-use kinglet_train::trainer::{End, Event, Outcome, Run, Start, train, train_from};
-
-const FILES: [&str; 6] = [
-    "config.toml",
-    "vocab.source.txt",
-    "vocab.target.txt",
-    "model.safetensors",
-    "optimizer.safetensors",
-    "state.json",
-];
-
-fn small(epochs: usize) -> Config {
-    let mut config = tasks::config(Task::Reverse);
-    config.model.encoder = EncoderConfig { embedding: 6, hidden: 8, ..EncoderConfig::default() };
-    config.model.decoder = DecoderConfig { embedding: 6, hidden: 8, ..DecoderConfig::default() };
-    config.model.attention.size = 8;
-    config.model.dropout = 0.2;
-    config.train.batch_size = 16;
-    config.train.metric = Metric::Loss;
-    config.train.epochs = epochs;
-    config
-}
-
-fn data() -> Splits {
-    tasks::generate(Task::Reverse, 200, 1).unwrap()
-}
-
-fn run_until(
-    config: &Config,
-    data: &Splits,
-    out: &Path,
-    start: Start,
-    last_step: usize,
-) -> Result<Outcome, Error> {
-    let stop = AtomicBool::new(false);
-    let mut steps = 0;
-    let run = Run { config, train: &data.train, dev: &data.dev, out, start };
-    train(&run, &stop, &mut |event| {
-        if let Event::Step { .. } = event {
-            steps += 1;
-            stop.store(steps == last_step, Ordering::Relaxed);
-        }
-    })
-}
-
-fn run(config: &Config, out: &Path, start: Start) -> Result<Outcome, Error> {
-    run_until(config, &data(), out, start, usize::MAX)
-}
-
-fn files(dir: &Path) -> Vec<Vec<u8>> {
-    FILES.iter().map(|name| std::fs::read(dir.join(name)).unwrap()).collect()
-}
-
-/// The history without what the clock says.
-fn history(dir: &Path) -> Vec<(u64, f64, f64)> {
-    let text = std::fs::read_to_string(dir.join("history.jsonl")).unwrap();
-    let line = |line: &str| {
-        let record: kinglet_train::trainer::EpochRecord = serde_json::from_str(line).unwrap();
-        (record.step, record.train_loss, record.dev_loss)
-    };
-    text.lines().map(line).collect()
-}
+use kinglet_train::trainer::{End, Run, Start, train_from};
 
 fn copy(from: &Path, to: &Path, names: &[&str]) {
     for name in names {
@@ -173,6 +115,32 @@ fn damaged_files_are_named() {
     assert!(message.contains("expected a whole safetensors file, found 6 bytes"), "{message}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told_and_the_last_checkpoint_kept() {
+    let root = tempfile::tempdir().unwrap();
+    let [straight, full] = ["straight", "full"].map(|name| root.path().join(name));
+    run(&small(2), &straight, Start::Fresh).unwrap();
+    run(&small(1), &full, Start::Fresh).unwrap();
+    let before = files(&full);
+    for name in ["history.jsonl", "optimizer.safetensors"] {
+        // The device that never has space left.
+        std::os::unix::fs::symlink("/dev/full", full.join(format!(".{name}.tmp"))).unwrap();
+        let message = run(&small(2), &full, Start::Resume).unwrap_err().to_string();
+        let expected = format!("cannot write {}: No space left on device", full.join(name).display());
+        assert!(message.contains(&expected), "{message}");
+        let left = std::fs::read_dir(&full)
+            .unwrap()
+            .filter(|e| e.as_ref().unwrap().file_name().as_encoded_bytes()[0] == b'.');
+        assert_eq!(left.count(), 0, "the attempt is cleaned up");
+        assert_eq!(files(&full)[1..], before[1..]);
+        Checkpoint::load(&full).unwrap();
+    }
+    // With space again, the run goes on as if nothing had happened.
+    run(&small(2), &full, Start::Resume).unwrap();
+    assert_eq!(files(&full), files(&straight));
+}
+
 #[test]
 fn weights_of_another_size_are_refused() {
     let root = tempfile::tempdir().unwrap();
@@ -209,12 +177,15 @@ fn resuming_something_else_is_refused() {
     let out = root.path().join("run");
     run(&small(1), &out, Start::Fresh).unwrap();
     let before = files(&out);
-    let mut configs = [small(2), small(2), small(2), small(2)];
+    let mut configs = [small(2), small(2), small(2), small(2), small(2), small(2)];
     configs[0].train.seed = 9;
     configs[1].model.decoder.hidden = 9;
     configs[2].data.max_source_len = 30;
     configs[3].train.metric = Metric::Wer;
-    for (config, name) in configs.iter().zip(["train.seed", "[model]", "[data]", "train.metric"]) {
+    configs[4].optimizer.kind = OptimizerKind::AdamW(AdamConfig::default());
+    configs[5].average = AverageConfig::Ema(EmaConfig::default());
+    let names = ["train.seed", "[model]", "[data]", "train.metric", "[optimizer]", "[average]"];
+    for (config, name) in configs.iter().zip(names) {
         let message = run(config, &out, Start::Resume).unwrap_err().to_string();
         assert!(message.contains(name), "{message}");
     }
@@ -225,21 +196,44 @@ fn resuming_something_else_is_refused() {
     assert_eq!(files(&out), before);
 }
 
+/// Changes the current weights of a run.
+fn change_weights(out: &Path, change: impl Fn(f32) -> f32) {
+    let path = out.join("optimizer.safetensors");
+    let (params, state) = load_tensors(&path).unwrap();
+    let mut tensors: Vec<_> = params.iter().cloned().collect();
+    let weights = tensors.iter_mut().filter(|t| t.name.starts_with("param."));
+    weights.for_each(|t| t.data.iter_mut().for_each(|x| *x = change(*x)));
+    let changed = Params::new(tensors).unwrap();
+    save_tensors(&path, &changed.iter().collect::<Vec<_>>(), &state).unwrap();
+}
+
+#[test]
+fn a_loss_that_explodes_stops_the_run_though_it_is_a_number() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().join("run");
+    run(&small(1), &out, Start::Fresh).unwrap();
+    change_weights(&out, |x| 3000.0 * x);
+    let message = run(&small(2), &out, Start::Resume).unwrap_err().to_string();
+    for part in ["step 11 (epoch 2, 1 of 10; 16 pairs", "schedule.warmup_steps", "epoch 1 is kept"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert!(!message.contains("NaN") && !message.contains("inf"), "{message}");
+}
+
 #[test]
 fn a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint() {
     let root = tempfile::tempdir().unwrap();
     let out = root.path().join("run");
     run(&small(1), &out, Start::Fresh).unwrap();
-    let path = out.join("optimizer.safetensors");
-    let (params, state) = load_tensors(&path).unwrap();
-    let mut tensors: Vec<_> = params.iter().cloned().collect();
-    let weights = tensors.iter_mut().filter(|t| t.name.starts_with("param."));
-    weights.for_each(|t| t.data.fill(f32::NAN));
-    let poisoned = Params::new(tensors).unwrap();
-    save_tensors(&path, &poisoned.iter().collect::<Vec<_>>(), &state).unwrap();
-
+    change_weights(&out, |_| f32::NAN);
     let message = run(&small(2), &out, Start::Resume).unwrap_err().to_string();
-    for part in ["step 11 (epoch 2)", "NaN", "train.learning_rate", "--resume", "epoch 1 is kept"] {
+    for part in [
+        "step 11 (epoch 2, 1 of 10; 16 pairs, the longest",
+        "NaN",
+        "optimizer.learning_rate",
+        "--resume",
+        "epoch 1 is kept",
+    ] {
         assert!(message.contains(part), "{part}: {message}");
     }
 }
@@ -248,8 +242,8 @@ fn a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint() {
 fn training_stops_early_and_stays_stopped() {
     let root = tempfile::tempdir().unwrap();
     let mut config = small(50);
-    config.train.learning_rate = 1e-9;
-    config.train.min_learning_rate = 0.0;
+    config.optimizer.learning_rate = 1e-9;
+    config.schedule.min_learning_rate = 0.0;
     config.train.metric = Metric::Exact;
     config.train.patience = 2;
     let outcome = run(&config, root.path(), Start::Fresh).unwrap();
@@ -289,7 +283,7 @@ fn training_for_integers_starts_from_a_float_run_and_resumes_to_the_same_bits() 
     let float = Checkpoint::load(&float).unwrap();
     let mut config = Config { qat: Some(QatConfig::default()), ..small(3) };
     config.qat.as_mut().unwrap().weights = "int4:16".parse().unwrap();
-    config.train.learning_rate = 1e-3;
+    config.optimizer.learning_rate = 1e-3;
     let (data, stop) = (data(), AtomicBool::new(false));
     let train = |epochs: usize, out: &Path, init: Option<Checkpoint>, start| {
         let mut config = config.clone();

@@ -54,7 +54,7 @@ pub struct Args {
     /// Threads, instead of the configuration's; any number gives the same bits
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Adam's step size at the start, instead of the configuration's
+    /// The optimizer's step size, instead of the configuration's
     #[arg(long, value_name = "X")]
     learning_rate: Option<f32>,
     /// Dropout, instead of the configuration's
@@ -77,7 +77,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     config.train.seed = args.seed.unwrap_or(config.train.seed);
     config.train.threads = args.threads.unwrap_or(config.train.threads);
     config.train.epochs = args.epochs.unwrap_or(config.train.epochs);
-    config.train.learning_rate = args.learning_rate.unwrap_or(config.train.learning_rate);
+    config.optimizer.learning_rate = args.learning_rate.unwrap_or(config.optimizer.learning_rate);
     config.model.dropout = args.dropout.unwrap_or(config.model.dropout);
     if let Some(kind) = args.qat {
         let grouped = |bits, group| Kind::new(bits, group).map_err(Usage);
@@ -144,7 +144,7 @@ fn read_config(args: &Args) -> anyhow::Result<Config> {
     })?;
     let mut config = Config::from_toml(&text).with_context(|| path.display().to_string())?;
     if args.config.is_none() && args.init.is_some() {
-        config.train.learning_rate *= 0.1;
+        config.optimizer.learning_rate *= 0.1;
         config.train.epochs = 8;
     }
     Ok(config)

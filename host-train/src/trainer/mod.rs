@@ -2,24 +2,23 @@
 //!
 //! Nothing here prints: what happens is told to a closure as [`Event`]s.
 
+mod epoch;
 mod evaluate;
 mod event;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::atomic::AtomicBool;
 
-pub use evaluate::{Evaluation, decode_all, decode_groups, evaluate, mean_loss};
+pub use evaluate::{Behind, Evaluation, decode_all, decode_groups, evaluate, mean_loss, walk_loss};
 pub use event::{End, EpochRecord, Event, Outcome};
 
-use crate::checkpoint::{Best, Checkpoint, RunDir, State};
-use crate::config::{Config, Metric, ModelConfig};
-use crate::data::{Dataset, Pair, batch};
+use crate::checkpoint::{Checkpoint, RunDir, State};
+use crate::config::{Config, ModelConfig};
+use crate::data::{Dataset, Pair};
 use crate::error::{Error, Result};
-use crate::model::{Gradients, Seq2Seq, StepOptions};
-use crate::optim::{Adam, clip_grad_norm};
+use crate::model::Seq2Seq;
+use crate::optim::{Average, Optimizer};
 use crate::quant::Scheme;
-use crate::rng::{Stream, derive};
 use crate::schedule::Plateau;
 use crate::vocab::Vocab;
 
@@ -87,14 +86,12 @@ pub fn train_from(
         epochs_done: work.state.epoch,
         epochs,
     });
-    let mut grads = work.model.params.zeros_like();
-    let lengths = work.train.lengths();
     loop {
         let end = if work.state.bad_epochs >= config.train.patience {
             End::Stopped
         } else if work.state.epoch >= epochs {
             End::Finished
-        } else if work.epoch(run, &lengths, &mut grads, stop, observe)? {
+        } else if work.epoch(run, stop, observe)? {
             continue;
         } else {
             End::Interrupted
@@ -111,7 +108,8 @@ struct Work {
     train: Dataset,
     dev: Dataset,
     model: Seq2Seq,
-    adam: Adam,
+    optimizer: Optimizer,
+    average: Average,
     state: State,
     history: Vec<String>,
 }
@@ -159,18 +157,14 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
     let dev = Dataset::whole(run.dev, &source_vocab, &target_vocab);
     let data = format!("{:016x}", train.fingerprint());
 
-    let (model, adam, state, history) = match resumed {
+    let (model, optimizer, average, state, history) = match resumed {
         Some(old) => {
             check_same(&old.config, config, &old.state, &data)?;
             let mut state = old.state;
-            if old.config.train.learning_rate != config.train.learning_rate {
-                state.learning_rate = config.train.learning_rate;
+            if old.config.optimizer.learning_rate != config.optimizer.learning_rate {
+                state.learning_rate = config.optimizer.learning_rate;
             }
-            let t = &config.train;
-            state.plateau.factor = t.lr_factor;
-            state.plateau.patience = t.lr_patience;
-            state.plateau.min_lr = t.min_learning_rate;
-            (old.model, old.adam, state, old.history)
+            (old.model, old.optimizer, old.average, state, old.history)
         }
         None => {
             let t = &config.train;
@@ -182,25 +176,27 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
                 }
                 None => Seq2Seq::new(&config.model, source_vocab.len(), target_vocab.len(), t.seed),
             };
-            let adam = Adam::new(&model.params, t.learning_rate);
+            let optimizer = Optimizer::new(&config.optimizer, &model.params);
+            let average = Average::new(&config.average, &model.params);
             let state = State {
                 epoch: 0,
                 step: 0,
+                batches: 0,
                 seed: t.seed,
-                learning_rate: t.learning_rate,
+                learning_rate: config.optimizer.learning_rate,
                 metric: t.metric,
                 best: None,
                 bad_epochs: 0,
-                plateau: Plateau::new(t.lr_factor, t.lr_patience, t.min_learning_rate),
+                plateau: Plateau::default(),
                 data,
             };
             dir.create()?;
             dir.clear()?;
-            (model, adam, state, Vec::new())
+            (model, optimizer, average, state, Vec::new())
         }
     };
     dir.write_setup(config, &source_vocab, &target_vocab, model.scheme.as_ref())?;
-    Ok(Work { dir, source_vocab, target_vocab, train, dev, model, adam, state, history })
+    Ok(Work { dir, source_vocab, target_vocab, train, dev, model, optimizer, average, state, history })
 }
 
 /// The network of another run, on the grid that the configuration asks for.
@@ -242,6 +238,12 @@ fn check_same(old: &Config, new: &Config, state: &State, data: &str) -> Result<(
     if old.qat != new.qat {
         return differs("[qat]", &old.qat, &new.qat);
     }
+    if old.optimizer.kind != new.optimizer.kind {
+        return differs("[optimizer] but for the learning rate", &old.optimizer.kind, &new.optimizer.kind);
+    }
+    if old.average != new.average {
+        return differs("[average]", &old.average, &new.average);
+    }
     if old.data != new.data {
         return differs("[data]", &old.data, &new.data);
     }
@@ -255,103 +257,4 @@ fn check_same(old: &Config, new: &Config, state: &State, data: &str) -> Result<(
         return differs("training pairs (fingerprint)", &state.data, &data);
     }
     Ok(())
-}
-
-impl Work {
-    /// Trains, evaluates and commits one epoch; `false` when the caller asked to stop.
-    fn epoch(
-        &mut self,
-        run: &Run<'_>,
-        lengths: &[(usize, usize)],
-        grads: &mut Gradients,
-        stop: &AtomicBool,
-        observe: &mut dyn FnMut(&Event<'_>),
-    ) -> Result<bool> {
-        let t = &run.config.train;
-        let begun = Instant::now();
-        let epoch = self.state.epoch + 1;
-        let batches = batch::plan(lengths, t.batch_size, t.seed, epoch as u64);
-        let (mut loss, mut tokens, mut largest_norm) = (0.0, 0usize, 0.0f64);
-        let mut step = self.state.step;
-        self.adam.lr = self.state.learning_rate;
-        for (i, pairs) in batches.iter().enumerate() {
-            if stop.load(Ordering::Relaxed) {
-                return Ok(false);
-            }
-            step += 1;
-            let options = StepOptions {
-                label_smoothing: t.label_smoothing,
-                dropout_seed: Some(derive(t.seed, Stream::Dropout, step)),
-                threads: t.threads,
-            };
-            let sum = self.model.loss_and_gradients(&self.train.batch(pairs), grads, &options);
-            let norm = clip_grad_norm(grads, t.clip_norm);
-            if !sum.loss.is_finite() || !norm.is_finite() {
-                return Err(self.not_finite(run, step, epoch, sum.loss / sum.tokens as f64, norm));
-            }
-            self.adam.step(&mut self.model.params, grads);
-            loss += sum.loss;
-            tokens += sum.tokens;
-            largest_norm = largest_norm.max(norm);
-            observe(&Event::Step {
-                epoch,
-                batch: i + 1,
-                batches: batches.len(),
-                loss: loss / tokens as f64,
-                tokens_per_second: tokens as f64 / begun.elapsed().as_secs_f64().max(1e-9),
-            });
-        }
-        let tokens_per_second = tokens as f64 / begun.elapsed().as_secs_f64().max(1e-9);
-
-        observe(&Event::Evaluate);
-        let dev = evaluate(&self.model, &self.source_vocab, &self.target_vocab, run, &self.dev);
-        if !dev.loss.is_finite() {
-            return Err(self.not_finite(run, step, epoch, dev.loss, largest_norm));
-        }
-        let mut record = EpochRecord {
-            epoch,
-            step,
-            train_loss: loss / tokens as f64,
-            dev_loss: dev.loss,
-            wer: dev.scores.wer(),
-            per: dev.scores.per(),
-            exact: dev.scores.exact(),
-            best: false,
-            learning_rate: self.state.learning_rate,
-            gradient_norm: largest_norm,
-            seconds: begun.elapsed().as_secs_f64(),
-            tokens_per_second,
-        };
-        let score = record.get(t.metric);
-        let best = self.state.best.as_ref();
-        let improved = best.is_none_or(|best| t.metric.improves(score, best.score));
-        // A metric that counts whole lines stands still long before the model stops getting surer.
-        record.best = improved || best.is_some_and(|best| score == best.score && dev.loss < best.dev_loss);
-        self.state.epoch = epoch;
-        self.state.step = step;
-        self.state.bad_epochs = if improved { 0 } else { self.state.bad_epochs + 1 };
-        if record.best {
-            self.state.best = Some(Best { epoch, score, dev_loss: dev.loss });
-        }
-        // The schedule takes smaller for better.
-        let falling = if t.metric == Metric::Exact { -score } else { score };
-        self.state.learning_rate = self.state.plateau.observe(falling, self.state.learning_rate);
-
-        self.history.push(serde_json::to_string(&record).expect("a record is plain data"));
-        self.dir.commit(&self.state, &self.model.params, &self.adam, &self.history)?;
-        observe(&Event::Epoch(&record));
-        Ok(true)
-    }
-
-    fn not_finite(&self, run: &Run<'_>, step: u64, epoch: usize, loss: f64, norm: f64) -> Error {
-        let kept = match self.state.epoch {
-            0 => "no epoch has finished yet".to_owned(),
-            n => format!("epoch {n} is kept in {}", run.out.display()),
-        };
-        Error::Training(format!(
-            "step {step} (epoch {epoch}): loss {loss}, gradient norm {norm}; lower train.learning_rate ({}) or \
-             train.clip_norm ({}) and continue with --resume; {kept}",
-            self.state.learning_rate, run.config.train.clip_norm
-        ))
-    }
 }

@@ -1,0 +1,211 @@
+//! One epoch: steps over batches, evaluation of the weights that count, commitment.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use super::{EpochRecord, Event, Run, Work, evaluate};
+use crate::checkpoint::{Best, Snapshot};
+use crate::config::ScheduleKind;
+use crate::data::batch;
+use crate::error::{Error, Result};
+use crate::model::{Gradients, LossSum, StepOptions};
+use crate::optim::{add_scaled, clip_grad_norm};
+use crate::rng::{Stream, derive};
+use crate::schedule::Moment;
+
+/// A token that costs this many times as much as one guessed blindly tells that training has gone astray.
+const EXPLODED: f64 = 20.0;
+
+/// What the steps of an epoch have come to.
+#[derive(Default)]
+struct Totals {
+    sum: LossSum,
+    largest_norm: f64,
+    learning_rate: f32,
+}
+
+impl Work {
+    /// Trains, evaluates and commits one epoch; `false` when the caller asked to stop.
+    pub(super) fn epoch(
+        &mut self,
+        run: &Run<'_>,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<bool> {
+        let begun = Instant::now();
+        let Some(totals) = self.steps(run, stop, observe)? else { return Ok(false) };
+        let training = begun.elapsed().as_secs_f64().max(1e-9);
+        self.average.epoch(&self.model.params);
+
+        observe(&Event::Evaluate);
+        let averaged = self.average.weights().map(|params| {
+            let mut model = self.model.clone();
+            model.params = params;
+            model
+        });
+        let model = averaged.as_ref().unwrap_or(&self.model);
+        let dev = evaluate(model, &self.source_vocab, &self.target_vocab, run, &self.dev);
+        let epoch = self.state.epoch + 1;
+        if !dev.loss.is_finite() {
+            return Err(self.astray(run, &format!("after epoch {epoch}: dev loss {}", dev.loss)));
+        }
+        let mut record = EpochRecord {
+            epoch,
+            step: self.state.step,
+            train_loss: totals.sum.loss / totals.sum.tokens as f64,
+            dev_loss: dev.loss,
+            free_loss: dev.free_loss,
+            wer: dev.scores.wer(),
+            per: dev.scores.per(),
+            cer: dev.scores.cer(),
+            exact: dev.scores.exact(),
+            bleu: dev.scores.bleu.score(),
+            best: false,
+            learning_rate: totals.learning_rate,
+            gradient_norm: totals.largest_norm,
+            seconds: begun.elapsed().as_secs_f64(),
+            tokens_per_second: totals.sum.tokens as f64 / training,
+        };
+        self.judge(run, &mut record);
+        self.history.push(serde_json::to_string(&record).expect("a record is plain data"));
+        self.dir.commit(&Snapshot {
+            state: &self.state,
+            weights: &self.model.params,
+            optimizer: &self.optimizer,
+            average: &self.average,
+            history: &self.history,
+        })?;
+        observe(&Event::Epoch(&record));
+        Ok(true)
+    }
+
+    /// The steps of an epoch; `None` when the caller asked to stop.
+    fn steps(
+        &mut self,
+        run: &Run<'_>,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<Option<Totals>> {
+        let (config, t) = (run.config, &run.config.train);
+        let begun = Instant::now();
+        let epoch = self.state.epoch + 1;
+        let batches = batch::plan(&self.train.lengths(), t.batch_size, t.seed, epoch as u64);
+        let steps = batches.len().div_ceil(t.accumulate);
+        let mut totals = Totals::default();
+        let mut grads = self.model.params.zeros_like();
+        for (i, group) in batches.chunks(t.accumulate).enumerate() {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            self.state.step += 1;
+            let sum = self.gradients(run, group, &mut grads);
+            let norm = clip_grad_norm(&mut grads, t.clip_norm);
+            let (loss, blind) = (sum.nll / sum.tokens as f64, (self.target_vocab.len() as f64).ln());
+            if !loss.is_finite() || !norm.is_finite() || loss > EXPLODED * blind {
+                let pairs = group.concat();
+                let (step, count) = (self.state.step, pairs.len());
+                return Err(self.astray(
+                    run,
+                    &format!(
+                        "step {step} (epoch {epoch}, {} of {steps}; {count} pairs, the longest {:?}): loss {loss}, \
+                         gradient norm {norm}",
+                        i + 1,
+                        self.longest(&pairs)
+                    ),
+                ));
+            }
+            let at = Moment {
+                step: self.state.step,
+                epoch: epoch - 1,
+                steps_per_epoch: steps as u64,
+                epochs: t.epochs,
+            };
+            totals.learning_rate = config.schedule.rate(self.state.learning_rate, &at);
+            self.optimizer.step(&mut self.model.params, &grads, totals.learning_rate);
+            self.average.step(&self.model.params, self.state.step);
+            totals.sum = totals.sum.plus(sum);
+            totals.largest_norm = totals.largest_norm.max(norm);
+            observe(&Event::Step {
+                epoch,
+                step: i + 1,
+                steps,
+                loss: totals.sum.loss / totals.sum.tokens as f64,
+                tokens_per_second: totals.sum.tokens as f64 / begun.elapsed().as_secs_f64().max(1e-9),
+            });
+        }
+        Ok(Some(totals))
+    }
+
+    /// Loss of the batches of one step; `grads` becomes the gradient of the mean over all their target tokens.
+    fn gradients(&mut self, run: &Run<'_>, group: &[Vec<usize>], grads: &mut Gradients) -> LossSum {
+        let t = &run.config.train;
+        let mut total = LossSum::default();
+        let mut one = |pairs: &[usize], grads: &mut Gradients| {
+            self.state.batches += 1;
+            let options = StepOptions {
+                label_smoothing: t.label_smoothing,
+                dropout_seed: Some(derive(t.seed, Stream::Dropout, self.state.batches)),
+                threads: t.threads,
+            };
+            self.model.loss_and_gradients(&self.train.batch(pairs), grads, &options)
+        };
+        let [pairs] = group else {
+            grads.fill_zero();
+            let mut part = grads.clone();
+            for pairs in group {
+                let sum = one(pairs, &mut part);
+                add_scaled(grads, &part, sum.tokens as f32);
+                total = total.plus(sum);
+            }
+            let scale = 1.0 / total.tokens as f32;
+            grads.iter_mut().for_each(|t| t.data.iter_mut().for_each(|g| *g *= scale));
+            return total;
+        };
+        one(pairs, grads)
+    }
+
+    /// Decides whether the epoch is the best so far, and what follows for the learning rate.
+    fn judge(&mut self, run: &Run<'_>, record: &mut EpochRecord) {
+        let (state, metric) = (&mut self.state, run.config.train.metric);
+        let score = record.get(metric);
+        let best = state.best.as_ref();
+        let improved = best.is_none_or(|best| metric.improves(score, best.score));
+        // A metric that counts whole lines stands still long before the model stops getting surer.
+        record.best =
+            improved || best.is_some_and(|best| score == best.score && record.dev_loss < best.dev_loss);
+        state.epoch = record.epoch;
+        state.bad_epochs = if improved { 0 } else { state.bad_epochs + 1 };
+        if record.best {
+            state.best = Some(Best { epoch: record.epoch, score, dev_loss: record.dev_loss });
+        }
+        let schedule = &run.config.schedule;
+        if let ScheduleKind::Plateau(plateau) = &schedule.kind {
+            // The schedule takes smaller for better.
+            let falling = if metric.rises() { -score } else { score };
+            let floor = schedule.min_learning_rate;
+            state.learning_rate = state.plateau.observe(plateau, floor, falling, state.learning_rate);
+        }
+    }
+
+    /// The source text of the longest of some training pairs, cut to what a message can hold.
+    fn longest(&self, pairs: &[usize]) -> String {
+        let batch = self.train.batch(pairs);
+        let longest =
+            batch.sources.iter().max_by_key(|ids| ids.len()).map_or(&[][..], |ids| &ids[..ids.len() - 1]);
+        self.source_vocab.decode(longest).chars().take(60).collect()
+    }
+
+    /// The error of a run whose numbers have left all bounds.
+    fn astray(&self, run: &Run<'_>, what: &str) -> Error {
+        let kept = match self.state.epoch {
+            0 => "no epoch has finished yet".to_owned(),
+            n => format!("epoch {n} is kept in {}", run.out.display()),
+        };
+        let (optimizer, t, schedule) = (&run.config.optimizer, &run.config.train, &run.config.schedule);
+        Error::Training(format!(
+            "{what}; lower optimizer.learning_rate ({}) or train.clip_norm ({}), or raise schedule.warmup_steps ({}), \
+             and continue with --resume; {kept}",
+            optimizer.learning_rate, t.clip_norm, schedule.warmup_steps
+        ))
+    }
+}

@@ -1,0 +1,130 @@
+//! What training can be told to do: every option learns, and resumes to the same bits.
+
+mod common;
+
+use std::path::Path;
+
+use common::*;
+use kinglet_train::checkpoint::{Checkpoint, load_tensors};
+use kinglet_train::config::*;
+use kinglet_train::data::{Dataset, Pair};
+use kinglet_train::model::EOS;
+use kinglet_train::search::greedy;
+use kinglet_train::trainer::{Behind, Start, mean_loss, walk_loss};
+
+fn kind(kind: OptimizerKind) -> Config {
+    let mut config = small(3);
+    config.optimizer.kind = kind;
+    config
+}
+
+fn schedule(kind: ScheduleKind) -> Config {
+    let mut config = small(3);
+    config.schedule = ScheduleConfig { warmup_steps: 7, min_learning_rate: 1e-4, kind };
+    config
+}
+
+fn configs() -> Vec<Config> {
+    let sgd = SgdConfig::default();
+    let step = StepConfig { factor: 0.3, every: 1 };
+    let mut configs = vec![
+        kind(OptimizerKind::Sgd(sgd)),
+        kind(OptimizerKind::Sgd(SgdConfig { nesterov: true, weight_decay: 1e-4, ..sgd })),
+        kind(OptimizerKind::AdamW(AdamConfig { weight_decay: 0.01, ..AdamConfig::default() })),
+        schedule(ScheduleKind::Constant),
+        schedule(ScheduleKind::InverseSqrt),
+        schedule(ScheduleKind::Cosine(Horizon { until_epoch: 3 })),
+        schedule(ScheduleKind::Linear(Horizon { until_epoch: 2 })),
+        schedule(ScheduleKind::Step(step)),
+        Config { average: AverageConfig::Ema(EmaConfig { decay: 0.95 }), ..small(3) },
+        Config { average: AverageConfig::Epochs(EpochsConfig { last: 2 }), ..small(3) },
+        small(3),
+        small(3),
+    ];
+    // 160 pairs are 10 batches: the last step of an epoch has one.
+    configs[10].train.accumulate = 3;
+    configs[11].train.metric = Metric::FreePpl;
+    configs
+}
+
+#[test]
+fn every_option_learns_and_resumes_to_the_same_bits() {
+    let root = tempfile::tempdir().unwrap();
+    for (i, config) in configs().into_iter().enumerate() {
+        let [straight, resumed] = ["straight", "resumed"].map(|name| root.path().join(format!("{name}{i}")));
+        run(&config, &straight, Start::Fresh).unwrap();
+            let half = Config { train: TrainConfig { epochs: 1, ..config.train.clone() }, ..config.clone() };
+        run(&half, &resumed, Start::Fresh).unwrap();
+        run(&config, &resumed, Start::Resume).unwrap();
+        assert!(files(&straight) == files(&resumed), "{config:?}");
+        let losses: Vec<f64> = history(&straight).iter().map(|line| line.1).collect();
+        assert_eq!(losses.len(), 3);
+        assert!(losses[2] < losses[0], "{config:?}: {losses:?}");
+    }
+}
+
+fn tensors(dir: &Path, prefix: &str) -> Vec<Vec<f32>> {
+    let (params, _) = load_tensors(&dir.join("optimizer.safetensors")).unwrap();
+    params.iter().filter(|t| t.name.starts_with(prefix)).map(|t| t.data.clone()).collect()
+}
+
+#[test]
+fn accumulated_batches_are_one_large_batch() {
+    let root = tempfile::tempdir().unwrap();
+    let step = |batch_size, accumulate| {
+        let mut config = small(1);
+        config.model.dropout = 0.0;
+        config.optimizer.kind = OptimizerKind::Sgd(SgdConfig::default());
+        (config.train.batch_size, config.train.accumulate) = (batch_size, accumulate);
+        let dir = root.path().join(format!("{batch_size}x{accumulate}"));
+        run(&config, &dir, Start::Fresh).unwrap();
+        assert_eq!(history(&dir)[0].0, 1, "one step");
+        tensors(&dir, "param.")
+    };
+    let (large, small) = (step(160, 1), step(24, 100));
+    for (a, b) in large.iter().flatten().zip(small.iter().flatten()) {
+        assert!((a - b).abs() < 1e-6, "{a} {b}");
+    }
+}
+
+#[test]
+fn the_model_is_the_average() {
+    let root = tempfile::tempdir().unwrap();
+    let config = Config { average: AverageConfig::Epochs(EpochsConfig { last: 2 }), ..small(3) };
+    let dirs = [2, 3].map(|epochs| {
+        let dir = root.path().join(epochs.to_string());
+        let train = TrainConfig { epochs, ..config.train.clone() };
+        run(&Config { train, ..config.clone() }, &dir, Start::Fresh).unwrap();
+        dir
+    });
+    let [two, three] = dirs.each_ref().map(|dir| tensors(dir, "param."));
+    let (model, _) = load_tensors(&dirs[1].join("model.safetensors")).unwrap();
+    let expected = two.iter().flatten().zip(three.iter().flatten()).map(|(a, b)| (a + b) / 2.0);
+    for (found, expected) in model.iter().flat_map(|t| &t.data).zip(expected) {
+        assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+    }
+}
+
+#[test]
+fn losses_behind_a_teacher_and_behind_oneself() {
+    let root = tempfile::tempdir().unwrap();
+    run(&small(3), root.path(), Start::Fresh).unwrap();
+    let Checkpoint { model, source_vocab, target_vocab, .. } = Checkpoint::load(root.path()).unwrap();
+    let dev = Dataset::whole(&data().dev, &source_vocab, &target_vocab);
+    let taught = mean_loss(&model, &dev, 7, 1);
+    let walk = |behind, threads| walk_loss(&(&model).into(), &dev, behind, threads);
+    assert!((walk(Behind::TargetTokens, 1) - taught).abs() < 1e-5);
+    assert!((walk(Behind::OwnTokens, 1) - taught).abs() > 1e-6);
+    assert_eq!(walk(Behind::OwnTokens, 1), walk(Behind::OwnTokens, 3));
+    // Behind targets that are its own best tokens it makes no difference.
+    let own = |pair: &Pair| {
+        let mut source = source_vocab.encode(&pair.source).ids;
+        source.push(EOS);
+        let best = &greedy(&model, &[source], 12)[0];
+        Pair { source: pair.source.clone(), target: target_vocab.decode(&best.ids) }
+    };
+    let own: Vec<Pair> = data().dev.iter().map(own).filter(|pair| pair.target.len() < 12).collect();
+    let own = Dataset::whole(&own, &source_vocab, &target_vocab);
+    let walk = |behind| walk_loss(&(&model).into(), &own, behind, 1);
+    assert_eq!(walk(Behind::OwnTokens), walk(Behind::TargetTokens));
+}
