@@ -1,13 +1,16 @@
-//! The decoder: embeddings, recurrent layers, attention if any, output layer; teacher-forced.
+//! The decoder: embeddings, recurrent layers, attention if any, output layer.
+
+use std::ops::Range;
 
 use crate::config::{AttentionKind, ModelConfig};
+use crate::model::UNK;
 use crate::model::sentences::{Masks, Sentences, Site};
 use crate::nn::attention::{Additive, AttentionTrace, Memory};
 use crate::nn::embedding::Embedding;
 use crate::nn::linear::Linear;
 use crate::nn::matrix::add;
 use crate::nn::params::{Gradients, Layout, Params};
-use crate::nn::rnn::{State, Trace};
+use crate::nn::rnn::State;
 use crate::nn::stack::{Stack, StackTrace};
 use crate::quant::{Builder, OUTPUT, Weights, Width};
 
@@ -33,6 +36,43 @@ pub(super) struct DecoderTrace {
     pub(super) features: Vec<f32>,
     /// [rows, vocab].
     pub(super) logits: Vec<f32>,
+}
+
+/// Where a decoder's tokens behind the start mark come from.
+#[derive(Clone, Copy, Default)]
+pub enum Feed<'a> {
+    /// The reference (teacher forcing): all tokens are known beforehand, which is faster.
+    #[default]
+    Teacher,
+    /// A choice in every step. It is a function of its argument alone, so that neither threads nor the order of sentences
+    /// change it; an id outside the vocabulary is read as [`UNK`].
+    Chosen(&'a (dyn Fn(&Choice<'_>) -> u32 + Sync)),
+}
+
+/// What a token is chosen from.
+#[derive(Debug, Clone, Copy)]
+pub struct Choice<'a> {
+    /// Number of the pair in the batch.
+    pub pair: usize,
+    /// The step that will read the token, from 1: the start mark is no choice.
+    pub step: usize,
+    /// The reference's token.
+    pub reference: u32,
+    /// The logits of the step before, `[vocab]`.
+    pub logits: &'a [f32],
+}
+
+impl DecoderTrace {
+    /// Replaces the tokens that step `t` reads.
+    fn choose(&mut self, t: usize, vocab: usize, choose: &dyn Fn(&Choice<'_>) -> u32) {
+        let (before, first) = (self.inputs.seq.offset(t - 1), self.inputs.seq.offset(t));
+        for b in 0..self.inputs.seq.batch(t) {
+            let logits = &self.logits[(before + b) * vocab..][..vocab];
+            let (pair, id) = (self.inputs.names[b], &mut self.inputs.ids[first + b]);
+            let chosen = choose(&Choice { pair, step: t, reference: *id, logits });
+            *id = if (chosen as usize) < vocab { chosen } else { UNK };
+        }
+    }
 }
 
 impl Decoder {
@@ -65,7 +105,8 @@ impl Decoder {
         self.output.quantize(builder, OUTPUT, (unit, Width::I16), token);
     }
 
-    /// Reads `targets` behind their start marks; `states`, one a layer, go from first to final.
+    /// Reads `targets` behind their start marks, or what `feed` has in their place; `states`, one a layer, go from first to
+    /// final.
     pub(super) fn forward(
         &self,
         weights: Weights<'_>,
@@ -73,75 +114,116 @@ impl Decoder {
         memory: Option<&Memory>,
         states: &mut [State],
         masks: Masks<'_>,
+        feed: Feed<'_>,
     ) -> DecoderTrace {
         let inputs = targets.shifted();
+        if self.attention.is_some() || matches!(feed, Feed::Chosen(_)) {
+            return self.forward_by_steps(weights, inputs, memory, states, masks, feed);
+        }
         let mut x = self.embedding.forward(weights, &inputs.ids);
         let ids = masks.unmasked(&inputs.ids);
         masks.apply(Site::TargetEmbedding, &inputs, &mut x);
-        let mut contexts = Vec::new();
-        let mut trace = AttentionTrace::default();
-        let mut features;
-        let stack = match (&self.attention, memory) {
-            (Some(attention), Some(memory)) => {
-                contexts = vec![0.0; inputs.seq.rows() * attention.memory_width()];
-                let places = (&mut contexts[..], &mut trace);
-                let stack = self.attend(weights, attention, memory, &inputs, x, states, places, masks);
-                features = self.join_features(&stack.output, &contexts, &stack.inputs[0]);
-                stack
-            }
-            _ => {
-                let between = |k: usize, rows: &mut [f32]| masks.apply(Site::DecoderLayer(k), &inputs, rows);
-                let stack = self.stack.forward_tokens(weights, &inputs.seq, (x, ids), states, &between);
-                features = stack.output.clone();
-                stack
-            }
-        };
-        masks.apply(Site::Output, &inputs, &mut features);
-        let logits = self.output.forward_tokens(weights, &features, ids);
-        DecoderTrace { inputs, stack, contexts, attention: trace, features, logits }
+        let between = |k: usize, rows: &mut [f32]| masks.apply(Site::DecoderLayer(k), &inputs, rows);
+        let stack = self.stack.forward_tokens(weights, &inputs.seq, (x, ids), states, &between);
+        let (contexts, attention) = (Vec::new(), AttentionTrace::default());
+        let mut trace =
+            DecoderTrace { inputs, stack, contexts, attention, features: Vec::new(), logits: Vec::new() };
+        self.write(weights, &mut trace, 0..targets.seq.steps(), masks);
+        trace
     }
 
-    /// All steps with attention: the context of a step depends on the state before it, so that layers
-    /// advance together. `x` are the embeddings; only their product is taken for all steps at once.
-    #[allow(clippy::too_many_arguments)]
-    fn attend(
+    /// [`Decoder::forward`] with layers that advance together, since a step depends on the one before it: by the context
+    /// that its state attends to, or by its choice of a token. What does not is computed for all steps at once.
+    fn forward_by_steps(
         &self,
         weights: Weights<'_>,
-        attention: &Additive,
-        memory: &Memory,
-        inputs: &Sentences,
-        x: Vec<f32>,
+        inputs: Sentences,
+        memory: Option<&Memory>,
         states: &mut [State],
-        (contexts, attention_trace): (&mut [f32], &mut AttentionTrace),
         masks: Masks<'_>,
-    ) -> StackTrace {
-        let (seq, layers) = (&inputs.seq, self.stack.layers());
-        let (hidden, width, top) = (self.stack.hidden(), attention.memory_width(), layers.len() - 1);
-        let embed = self.embedding.width();
-        let mut traces: Vec<Trace> = layers.iter().map(|l| l.begin(weights, seq.rows())).collect();
-        let ids = masks.unmasked(&inputs.ids);
-        layers[0].add_token_product(weights, &mut traces[0], 0, &x, ids, 0..embed);
-        let mut read: Vec<Vec<f32>> = vec![x];
-        read.resize(layers.len(), vec![0.0; seq.rows() * hidden]);
-        let mut output = vec![0.0; seq.rows() * hidden];
-        let sentences: Vec<usize> = (0..seq.sentences()).collect();
-        for t in 0..seq.steps() {
-            let (first, n) = (seq.offset(t), seq.batch(t));
-            let context = &mut contexts[first * width..(first + n) * width];
-            let query = &states[top].h[..n * hidden];
-            attention.step(weights, memory, &sentences[..n], query, context, attention_trace);
-            layers[0].add_input_product(weights, &mut traces[0], first, context, embed..embed + width);
+        feed: Feed<'_>,
+    ) -> DecoderTrace {
+        let (rows, steps, layers) = (inputs.seq.rows(), inputs.seq.steps(), self.stack.layers());
+        let (hidden, embed, top) = (self.stack.hidden(), self.embedding.width(), layers.len() - 1);
+        let width = self.attention.as_ref().map_or(0, Additive::memory_width);
+        let mut read = vec![vec![0.0; rows * hidden]; layers.len()];
+        read[0] = vec![0.0; rows * embed];
+        let stack = StackTrace {
+            traces: layers.iter().map(|l| l.begin(weights, rows)).collect(),
+            inputs: read,
+            output: vec![0.0; rows * hidden],
+        };
+        let (contexts, attention) = (vec![0.0; rows * width], AttentionTrace::default());
+        let mut trace =
+            DecoderTrace { inputs, stack, contexts, attention, features: Vec::new(), logits: Vec::new() };
+        let known = match feed {
+            Feed::Teacher => steps,
+            Feed::Chosen(_) => steps.min(1),
+        };
+        self.read(weights, &mut trace, 0..known, masks);
+        let sentences: Vec<usize> = (0..trace.inputs.seq.sentences()).collect();
+        for t in 0..steps {
+            if let Feed::Chosen(choose) = feed {
+                if t > 0 {
+                    trace.choose(t, self.embedding.vocab(), choose);
+                    self.read(weights, &mut trace, t..t + 1, masks);
+                }
+            }
+            let (first, n) = (trace.inputs.seq.offset(t), trace.inputs.seq.batch(t));
+            let StackTrace { traces, inputs: read, output } = &mut trace.stack;
+            if let (Some(attention), Some(memory)) = (&self.attention, memory) {
+                let context = &mut trace.contexts[first * width..(first + n) * width];
+                let query = &states[top].h[..n * hidden];
+                attention.step(weights, memory, &sentences[..n], query, context, &mut trace.attention);
+                layers[0].add_input_product(weights, &mut traces[0], first, context, embed..embed + width);
+            }
             layers[0].step(weights, &mut traces[0], first, n, &mut states[0]);
             for k in 1..layers.len() {
                 let x = &mut read[k][first * hidden..(first + n) * hidden];
                 x.copy_from_slice(&states[k - 1].h[..n * hidden]);
-                masks.apply_step(Site::DecoderLayer(k - 1), inputs, t, x);
+                masks.apply_step(Site::DecoderLayer(k - 1), &trace.inputs, t, x);
                 layers[k].add_input_product(weights, &mut traces[k], first, x, 0..hidden);
                 layers[k].step(weights, &mut traces[k], first, n, &mut states[k]);
             }
             output[first * hidden..(first + n) * hidden].copy_from_slice(&states[top].h[..n * hidden]);
+            if let Feed::Chosen(_) = feed {
+                self.write(weights, &mut trace, t..t + 1, masks);
+            }
         }
-        StackTrace { traces, inputs: read, output }
+        if let Feed::Teacher = feed {
+            self.write(weights, &mut trace, 0..steps, masks);
+        }
+        trace
+    }
+
+    /// The inputs of the first layer in `steps`: their tokens' embeddings and the product with them.
+    fn read(&self, weights: Weights<'_>, trace: &mut DecoderTrace, steps: Range<usize>, masks: Masks<'_>) {
+        let (inputs, embed) = (&trace.inputs, self.embedding.width());
+        let rows = inputs.seq.rows_of(steps.clone());
+        let ids = &inputs.ids[rows.clone()];
+        let x = &mut trace.stack.inputs[0][rows.start * embed..rows.end * embed];
+        x.copy_from_slice(&self.embedding.forward(weights, ids));
+        masks.apply_steps(Site::TargetEmbedding, inputs, steps, x);
+        let (layer, to) = (&self.stack.layers()[0], &mut trace.stack.traces[0]);
+        layer.add_token_product(weights, to, rows.start, x, masks.unmasked(ids), 0..embed);
+    }
+
+    /// Appends the output layer's inputs and its logits in `steps`, which are the next.
+    fn write(&self, weights: Weights<'_>, trace: &mut DecoderTrace, steps: Range<usize>, masks: Masks<'_>) {
+        let rows = trace.inputs.seq.rows_of(steps.clone());
+        let of = |data: &[f32], width: usize| data[rows.start * width..rows.end * width].to_vec();
+        let output = of(&trace.stack.output, self.stack.hidden());
+        let mut features = match &self.attention {
+            Some(attention) => {
+                let contexts = of(&trace.contexts, attention.memory_width());
+                self.join_features(&output, &contexts, &of(&trace.stack.inputs[0], self.embedding.width()))
+            }
+            None => output,
+        };
+        masks.apply_steps(Site::Output, &trace.inputs, steps, &mut features);
+        let ids = masks.unmasked(&trace.inputs.ids[rows]);
+        trace.logits.extend(self.output.forward_tokens(weights, &features, ids));
+        trace.features.extend(features);
     }
 
     /// [state; context; embedding] for each row.

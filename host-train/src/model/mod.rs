@@ -16,6 +16,7 @@ mod step;
 pub(crate) mod tests;
 
 pub use crate::nn::params::{Gradients, Params, Tensor};
+pub use decoder::{Choice, Feed};
 pub use infer::{Decoding, Stepped};
 pub(crate) use step::in_parallel;
 pub use step::{LossSum, StepOptions};

@@ -2,7 +2,7 @@
 
 use crate::config::ModelConfig;
 use crate::model::bridge::{Bridge, BridgeTrace};
-use crate::model::decoder::{Decoder, DecoderTrace};
+use crate::model::decoder::{Decoder, DecoderTrace, Feed};
 use crate::model::encoder::{Encoder, EncoderTrace};
 use crate::model::sentences::{Masks, Sentences};
 use crate::nn::attention::Memory;
@@ -19,7 +19,7 @@ pub(super) struct Network {
     pub(super) decoder: Decoder,
 }
 
-/// What a teacher-forced pass leaves.
+/// What a pass leaves.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Pass {
     pub(super) encoder: EncoderTrace,
@@ -79,7 +79,7 @@ impl Network {
         (states, memory, bridge)
     }
 
-    /// Reads the sources and, behind start marks, the targets. `names` are the sentences' numbers in the
+    /// Reads the sources and, behind start marks, the targets or what `feed` has in their place. `names` are the sentences' numbers in the
     /// whole batch.
     pub(super) fn forward(
         &self,
@@ -88,6 +88,7 @@ impl Network {
         targets: &[&[u32]],
         names: &[usize],
         masks: Masks<'_>,
+        feed: Feed<'_>,
     ) -> Pass {
         let sources = Sentences::new(sources, names, self.encoder.vocab());
         let targets = Sentences::new(targets, names, self.decoder.embedding.vocab());
@@ -97,7 +98,7 @@ impl Network {
 
         let encoder = self.encoder.forward(weights, sources, masks);
         let (mut states, memory, bridge) = self.hand_over(weights, &encoder, &places);
-        let decoder = self.decoder.forward(weights, &targets, memory.as_ref(), &mut states, masks);
+        let decoder = self.decoder.forward(weights, &targets, memory.as_ref(), &mut states, masks, feed);
         Pass { encoder, bridge, decoder, targets, memory, places }
     }
 

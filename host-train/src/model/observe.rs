@@ -1,8 +1,8 @@
 //! The inside of a model on one pair, for calibration.
 
 use crate::config::Cell;
-use crate::model::Seq2Seq;
 use crate::model::sentences::Masks;
+use crate::model::{Feed, Seq2Seq};
 use crate::nn::rnn::Trace;
 use crate::quant::{OUTPUT, Weights};
 
@@ -28,7 +28,7 @@ impl Seq2Seq {
     pub fn observe(&self, source: &[u32], target: &[u32], tap: &mut dyn FnMut(&str, &[f32])) {
         let grid = self.grid();
         let weights = Weights::new(&self.params, grid.as_ref());
-        let pass = self.network.forward(weights, &[source], &[target], &[0], Masks(None));
+        let pass = self.network.forward(weights, &[source], &[target], &[0], Masks(None), Feed::Teacher);
         let stack = &self.network.encoder.stack;
         let directions = stack.directions();
         for (i, (layer, trace)) in stack.layers().iter().zip(&pass.encoder.stack.traces).enumerate() {

@@ -1,5 +1,7 @@
 //! One side of a batch in the packed layout, and where dropout strikes.
 
+use std::ops::Range;
+
 use crate::model::{SOS, UNK};
 use crate::nn::dropout::Dropout;
 use crate::nn::packed::Packed;
@@ -11,7 +13,7 @@ pub(super) struct Sentences {
     /// For each row of a block, which of the given sentences it is.
     pub(super) order: Vec<usize>,
     /// For each row of a block, its sentence's number in the whole batch, which names its dropout masks.
-    names: Vec<usize>,
+    pub(super) names: Vec<usize>,
     /// Id of each packed row.
     pub(super) ids: Vec<u32>,
 }
@@ -40,12 +42,6 @@ impl Sentences {
         }
         Self { ids, ..self.clone() }
     }
-
-    /// The rows of step `t` among all packed rows.
-    fn step_rows<'r>(&self, t: usize, rows: &'r mut [f32]) -> &'r mut [f32] {
-        let width = rows.len() / self.seq.rows();
-        &mut rows[self.seq.offset(t) * width..][..self.seq.batch(t) * width]
-    }
 }
 
 /// A place of the network where dropout acts.
@@ -73,8 +69,23 @@ impl Masks<'_> {
 
     /// Applies the masks of `site` to all packed rows.
     pub(super) fn apply(&self, site: Site, sentences: &Sentences, rows: &mut [f32]) {
-        for t in 0..sentences.seq.steps() {
-            self.apply_step(site, sentences, t, sentences.step_rows(t, rows));
+        self.apply_steps(site, sentences, 0..sentences.seq.steps(), rows);
+    }
+
+    /// Applies the masks of `site` to the rows of some steps.
+    pub(super) fn apply_steps(
+        &self,
+        site: Site,
+        sentences: &Sentences,
+        steps: Range<usize>,
+        mut rows: &mut [f32],
+    ) {
+        let seq = &sentences.seq;
+        let width = rows.len() / seq.rows_of(steps.clone()).len().max(1);
+        for t in steps {
+            let (step, rest) = rows.split_at_mut(seq.batch(t) * width);
+            self.apply_step(site, sentences, t, step);
+            rows = rest;
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::model::network::Network;
 use crate::model::sentences::Masks;
-use crate::model::{Batch, Seq2Seq};
+use crate::model::{Batch, Feed, Seq2Seq};
 use crate::nn::dropout::Dropout;
 use crate::nn::loss::{CrossEntropy, cross_entropy, cross_entropy_backward};
 use crate::nn::params::Gradients;
@@ -60,6 +60,20 @@ impl Seq2Seq {
     /// # Panics
     /// When the batch has not as many targets as sources, or `grads` not the parameters' layout.
     pub fn loss_and_gradients(&self, batch: &Batch, grads: &mut Gradients, options: &StepOptions) -> LossSum {
+        self.loss_and_gradients_fed(batch, grads, options, Feed::Teacher)
+    }
+
+    /// [`Seq2Seq::loss_and_gradients`] of a decoder that reads what `feed` says. Gradients do not pass through a choice.
+    ///
+    /// # Panics
+    /// As [`Seq2Seq::loss_and_gradients`].
+    pub fn loss_and_gradients_fed(
+        &self,
+        batch: &Batch,
+        grads: &mut Gradients,
+        options: &StepOptions,
+        feed: Feed<'_>,
+    ) -> LossSum {
         let tokens: usize = batch.targets.iter().map(Vec::len).sum();
         let scale = 1.0 / tokens.max(1) as f32;
         let dropout = match options.dropout_seed {
@@ -73,7 +87,7 @@ impl Seq2Seq {
         let weights = Weights::new(&self.params, grid.as_ref());
         let smoothing = options.label_smoothing;
         let work = |shard: &Shard<'_>, grads: &mut Gradients| {
-            gradients(&self.network, weights, shard, grads, masks, smoothing, scale)
+            gradients(&self.network, weights, shard, grads, (masks, feed), smoothing, scale)
         };
         grads.fill_zero();
         let shards = split(batch);
@@ -93,12 +107,20 @@ impl Seq2Seq {
     /// # Panics
     /// When the batch has not as many targets as sources.
     pub fn loss(&self, batch: &Batch, threads: usize) -> LossSum {
+        self.loss_fed(batch, threads, Feed::Teacher)
+    }
+
+    /// [`Seq2Seq::loss`] of a decoder that reads what `feed` says.
+    ///
+    /// # Panics
+    /// As [`Seq2Seq::loss`].
+    pub fn loss_fed(&self, batch: &Batch, threads: usize, feed: Feed<'_>) -> LossSum {
         let grid = self.grid();
         let weights = Weights::new(&self.params, grid.as_ref());
         let mut shards = split(batch);
         let losses = in_parallel(&mut shards, threads, |shard| {
-            let pass =
-                self.network.forward(weights, &shard.sources, &shard.targets, &shard.names, Masks(None));
+            let Shard { names, sources, targets } = shard;
+            let pass = self.network.forward(weights, sources, targets, names, Masks(None), feed);
             cross_entropy(&pass.decoder.logits, &pass.targets.ids, self.target_vocab(), 0.0)
         });
         sum(&losses, batch.targets.iter().map(Vec::len).sum())
@@ -110,11 +132,11 @@ fn gradients(
     weights: Weights<'_>,
     shard: &Shard<'_>,
     grads: &mut Gradients,
-    masks: Masks<'_>,
+    (masks, feed): (Masks<'_>, Feed<'_>),
     smoothing: f32,
     scale: f32,
 ) -> CrossEntropy {
-    let mut pass = network.forward(weights, &shard.sources, &shard.targets, &shard.names, masks);
+    let mut pass = network.forward(weights, &shard.sources, &shard.targets, &shard.names, masks, feed);
     let vocab = network.decoder.embedding.vocab();
     let logits = &mut pass.decoder.logits;
     let total = cross_entropy_backward(logits, &pass.targets.ids, vocab, smoothing, scale);

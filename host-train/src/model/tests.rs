@@ -2,7 +2,7 @@
 
 use crate::config::{AttentionKind, Bridge, Cell, ModelConfig};
 use crate::model::sentences::Masks;
-use crate::model::{Batch, EOS, LossSum, Seq2Seq, StepOptions};
+use crate::model::{Batch, Choice, EOS, Feed, LossSum, Seq2Seq, StepOptions};
 use crate::nn::check::GradientCheck;
 use crate::nn::dropout::Dropout;
 use crate::nn::loss::cross_entropy;
@@ -67,7 +67,7 @@ fn gradients_of_every_parameter() {
                 // In one piece: the masks must not depend on the shards.
                 let (network, dropout) = (&start.network, Dropout::new(config.dropout, 4));
                 let masks = Masks(Some(&dropout));
-                let pass = network.forward(p.into(), &sources, &targets, &[0, 1, 2], masks);
+                let pass = network.forward(p.into(), &sources, &targets, &[0, 1, 2], masks, Feed::Teacher);
                 cross_entropy(&pass.decoder.logits, &pass.targets.ids, 6, 0.1).loss / tokens
             },
             |p, g, _| {
@@ -229,5 +229,49 @@ fn observed_logits_are_those_of_the_batched_path() {
             assert_eq!(counts, expected);
             assert!(products.contains(&("decoder.fc_out.input".to_owned(), target.len())));
         }
+    }
+}
+
+#[test]
+fn choosing_the_reference_is_teacher_forcing() {
+    let batch = batch(5, 9);
+    for config in configs() {
+        let model = model(&config);
+        let options = StepOptions { dropout_seed: Some(2), ..StepOptions::default() };
+        let (mut taught, mut chosen) = (model.params.zeros_like(), model.params.zeros_like());
+        let teacher = model.loss_and_gradients(&batch, &mut taught, &options);
+        let reference = |choice: &Choice<'_>| {
+            assert_eq!(choice.reference, batch.targets[choice.pair][choice.step - 1]);
+            choice.reference
+        };
+        let fed = model.loss_and_gradients_fed(&batch, &mut chosen, &options, Feed::Chosen(&reference));
+        assert!((teacher.nll - fed.nll).abs() < 1e-5, "{} {}", teacher.nll, fed.nll);
+        for (a, b) in taught.iter().zip(&chosen) {
+            a.data.iter().zip(&b.data).for_each(|(a, b)| assert!((a - b).abs() < 1e-5, "{a} {b}"));
+        }
+    }
+}
+
+#[test]
+fn choices_see_the_logits_of_the_step_before() {
+    // Free running: the greedy hypothesis is what a decoder reads that chooses its own best token.
+    let sources = batch(4, 10).sources;
+    for config in configs() {
+        let model = model(&config);
+        let best =
+            |logits: &[f32]| (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
+        let mut decoding =
+            crate::model::Decoding::new(&model, &sources.iter().map(|s| &s[..]).collect::<Vec<_>>());
+        let (mut tokens, mut expected) = (decoding.start(), Vec::new());
+        for _ in 0..4 {
+            tokens = decoding.step(&tokens).logits.chunks_exact(6).map(|row| best(row) as u32).collect();
+            expected.push(tokens.clone());
+        }
+        let batch = Batch { sources: sources.clone(), targets: vec![vec![5, 5, 5, 5, EOS]; 4] };
+        let own = |choice: &Choice<'_>| {
+            assert_eq!(best(choice.logits) as u32, expected[choice.step - 1][choice.pair]);
+            expected[choice.step - 1][choice.pair]
+        };
+        model.loss_fed(&batch, 2, Feed::Chosen(&own));
     }
 }

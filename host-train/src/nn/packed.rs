@@ -1,5 +1,7 @@
 //! Batches of unequal sentences without padding.
 
+use std::ops::Range;
+
 /// Sentences sorted by falling length and laid out time step by time step: step `t` is a block of `batch(t)`
 /// rows, the sentences that are longer than `t`. Row `b` of every block belongs to the same sentence, so a
 /// state of one row per sentence serves every step by its first `batch(t)` rows.
@@ -60,6 +62,11 @@ impl Packed {
         self.offsets[t]
     }
 
+    /// The rows of some steps.
+    pub fn rows_of(&self, steps: Range<usize>) -> Range<usize> {
+        self.offsets[steps.start]..self.offsets[steps.end]
+    }
+
     /// Row of sentence `b` at step `t`; `t` is below its length.
     pub fn row(&self, t: usize, b: usize) -> usize {
         debug_assert!(t < self.lengths[b]);
@@ -77,7 +84,7 @@ mod tests {
         assert_eq!((p.sentences(), p.steps(), p.rows()), (5, 4, 9));
         assert_eq!((0..4).map(|t| p.batch(t)).collect::<Vec<_>>(), [4, 3, 1, 1]);
         assert_eq!((0..4).map(|t| p.offset(t)).collect::<Vec<_>>(), [0, 4, 7, 8]);
-        assert_eq!(p.row(1, 2), 6);
+        assert_eq!((p.row(1, 2), p.rows_of(1..3)), (6, 4..8));
         let empty = Packed::new(vec![]);
         assert_eq!((empty.sentences(), empty.steps(), empty.rows()), (0, 0, 0));
         assert_eq!(Packed::new(vec![0, 0]).steps(), 0);
