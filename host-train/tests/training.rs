@@ -288,7 +288,7 @@ fn training_for_integers_starts_from_a_float_run_and_resumes_to_the_same_bits() 
     let train = |epochs: usize, out: &Path, init: Option<Checkpoint>, start| {
         let mut config = config.clone();
         config.train.epochs = epochs;
-        let run = Run { config: &config, train: &data.train, dev: &data.dev, out, start };
+        let run = Run { config: &config, train: &data.train, dev: &data.dev, out, start, teachers: &[] };
         train_from(&run, init, &stop, &mut |_| {})
     };
     train(3, &straight, Some(float.clone()), Start::Fresh).unwrap();
@@ -316,8 +316,9 @@ fn training_for_integers_starts_from_a_float_run_and_resumes_to_the_same_bits() 
     let message = train(1, &root.path().join("x"), None, Start::Fresh).unwrap_err().to_string();
     assert!(message.contains("--init"), "{message}");
     config.model.decoder.hidden = 9;
+    let start = Start::Overwrite;
     let run =
-        Run { config: &config, train: &data.train, dev: &data.dev, out: &straight, start: Start::Overwrite };
+        Run { config: &config, train: &data.train, dev: &data.dev, out: &straight, start, teachers: &[] };
     let message = train_from(&run, Some(float), &stop, &mut |_| {}).unwrap_err().to_string();
     assert!(message.contains("[model]") && message.contains("hidden: 9"), "{message}");
 }

@@ -4,6 +4,7 @@
 //! files, 2 wrong usage, 130 interrupted.
 
 pub mod decode;
+pub mod distill;
 pub mod evaluate;
 pub mod generate;
 pub mod options;
@@ -27,6 +28,7 @@ enum Command {
     Train(train::Args),
     Evaluate(evaluate::Args),
     Decode(decode::Args),
+    Distill(distill::Args),
     Generate(generate::Args),
 }
 
@@ -44,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Decode(args) => decode::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Distill(args) => distill::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Generate(args) => generate::run(&args).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| report("kinglet-train", &error))

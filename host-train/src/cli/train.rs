@@ -35,6 +35,9 @@ pub struct Args {
     /// Begin with the weights and tokens of another run's best epoch
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     init: Option<PathBuf>,
+    /// A trained run to learn from, as the configuration's [distill] says; several are one by the mean of their distributions
+    #[arg(long, value_name = "DIR")]
+    teacher: Vec<PathBuf>,
     /// Quantization-aware training: compute on the chip's integers, with weights of 8 bits or, but for the output layer, of 4
     /// (2 to 7: for experiments)
     #[arg(long, value_name = "int8|int4", requires = "init")]
@@ -85,6 +88,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         config.qat = Some(QatConfig { weights, ..config.qat.unwrap_or_default() });
     }
     let init = args.init.as_deref().map(Checkpoint::load).transpose()?;
+    let teachers = Checkpoint::load_all(&args.teacher)?;
     let train = corpus::read(&args.train)?;
     let dev = corpus::read(&args.dev)?;
     let start = match (args.resume, args.force) {
@@ -92,7 +96,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (_, true) => Start::Overwrite,
         _ => Start::Fresh,
     };
-    let run = Run { config: &config, train: &train, dev: &dev, out: &args.out, start };
+    let run = Run { config: &config, train: &train, dev: &dev, out: &args.out, start, teachers: &teachers };
     let outcome = train_from_with_progress(&run, init)?;
     tell(args, &config, &outcome);
     Ok(if outcome.end == End::Interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })

@@ -64,6 +64,34 @@ impl Config {
             AverageConfig::Ema(ema) => reals.push(("average.decay", ema.decay, 0.0, 0.999_999)),
             AverageConfig::Epochs(epochs) => sizes.push(("average.last", epochs.last, 1, 32)),
         }
+        match &self.exposure.kind {
+            ExposureKind::Teacher => {}
+            ExposureKind::Constant(c) => reals.push(("exposure.ratio", c.ratio, 0.0, 1.0)),
+            ExposureKind::Linear(l) => reals.extend([
+                ("exposure.start", l.start, 0.0, 1.0),
+                ("exposure.end", l.end, 0.0, 1.0),
+                ("exposure.batches", l.batches as f32, 1.0, 1e12),
+            ]),
+            ExposureKind::Exponential(e) => {
+                reals.extend([("exposure.k", e.k, 0.0, 1.0), ("exposure.end", e.end, 0.0, 1.0)]);
+            }
+            ExposureKind::InverseSigmoid(s) => {
+                reals.extend([("exposure.k", s.k, 1.0, 1e9), ("exposure.end", s.end, 0.0, 1.0)]);
+            }
+        }
+        if let Some(risk) = &self.risk {
+            sizes.push(("risk.candidates", risk.candidates, 2, 64));
+            reals.extend([
+                ("risk.weight", risk.weight, 0.0, 1.0),
+                ("risk.sharpness", risk.sharpness, 1e-4, 100.0),
+            ]);
+        }
+        if let Some(distill) = &self.distill {
+            reals.extend([
+                ("distill.weight", distill.weight, 0.0, 1.0),
+                ("distill.temperature", distill.temperature, 0.1, 100.0),
+            ]);
+        }
         if let Some(qat) = &self.qat {
             sizes.push(("qat.calibration_pairs", qat.calibration_pairs, 1, usize::MAX));
         }

@@ -13,7 +13,7 @@ const MOVED: [(&str, &str, &str); 4] = [
 ];
 
 /// What a section is when it does not say.
-const KINDS: [(&str, &str); 2] = [("optimizer", "adam"), ("schedule", "plateau")];
+const KINDS: [(&str, &str); 3] = [("optimizer", "adam"), ("schedule", "plateau"), ("exposure", "teacher")];
 
 /// Moves keys of earlier versions and fills in what sections are by default.
 pub(super) fn complete(given: &mut Table) {

@@ -5,12 +5,14 @@
 mod check;
 mod keys;
 mod model;
+mod sequence;
 mod train;
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use model::*;
+pub use sequence::*;
 pub use train::*;
 
 use crate::error::{Error, Result};
@@ -31,13 +33,21 @@ pub struct Config {
     pub schedule: ScheduleConfig,
     /// Which weights are evaluated and kept as the model.
     pub average: AverageConfig,
+    /// Which tokens the decoder reads while it learns.
+    pub exposure: ExposureConfig,
+    /// Risk training; without it likelihood alone is learned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub risk: Option<RiskConfig>,
+    /// Distillation from teachers' distributions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distill: Option<DistillConfig>,
     /// Quantization-aware training; without it the network computes in floating point.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qat: Option<QatConfig>,
 }
 
 /// Sections that are absent unless they are asked for.
-const OPTIONAL: [&str; 1] = ["qat"];
+const OPTIONAL: [&str; 3] = ["qat", "risk", "distill"];
 
 impl Config {
     /// Reads a configuration from TOML text and checks it.
@@ -127,6 +137,11 @@ mod tests {
             ),
             ("[schedule]\nkind = \"step\"\nevery = 0", "schedule.every must be 1 to 1000000, found 0"),
             ("[average]\nkind = \"epochs\"\nlast = 99", "average.last must be 1 to 32, found 99"),
+            ("[exposure]\nkind = \"linear\"\nstrat = 3", "unknown key exposure.strat; did you mean start?"),
+            ("[exposure]\nkind = \"exponential\"\nk = 1.5", "exposure.k must be 0 to 1, found 1.5"),
+            ("[risk]\ncandidates = 1", "risk.candidates must be 2 to 64, found 1"),
+            ("[risk]\nweight = 2.0", "risk.weight must be 0 to 1, found 2"),
+            ("[distill]\ntemperature = 0.0", "distill.temperature must be 0.1 to 100, found 0"),
             ("[data]\nsource = \"letters\"", "unknown variant `letters`"),
             ("[model]\nbridge = \"copy\"", "needs a one-directional encoder"),
         ] {

@@ -1,10 +1,11 @@
 //! Losses and gradients of batches, on any number of threads.
 
 use crate::model::network::Network;
+use crate::model::objective::{Objective, backward};
 use crate::model::sentences::Masks;
 use crate::model::{Batch, Feed, Seq2Seq};
 use crate::nn::dropout::Dropout;
-use crate::nn::loss::{CrossEntropy, cross_entropy, cross_entropy_backward};
+use crate::nn::loss::{CrossEntropy, cross_entropy};
 use crate::nn::params::Gradients;
 use crate::quant::Weights;
 
@@ -48,10 +49,10 @@ impl LossSum {
 }
 
 /// Some pairs of a batch, by their numbers in it.
-struct Shard<'a> {
-    names: Vec<usize>,
-    sources: Vec<&'a [u32]>,
-    targets: Vec<&'a [u32]>,
+pub(super) struct Shard<'a> {
+    pub(super) names: Vec<usize>,
+    pub(super) sources: Vec<&'a [u32]>,
+    pub(super) targets: Vec<&'a [u32]>,
 }
 
 impl Seq2Seq {
@@ -74,6 +75,21 @@ impl Seq2Seq {
         options: &StepOptions,
         feed: Feed<'_>,
     ) -> LossSum {
+        self.loss_and_gradients_of(batch, grads, options, &Objective { feed, ..Objective::default() })
+    }
+
+    /// [`Seq2Seq::loss_and_gradients`] of another objective.
+    ///
+    /// # Panics
+    /// As [`Seq2Seq::loss_and_gradients`], and when there are not as many weights as pairs, or a teacher has another
+    /// target vocabulary.
+    pub fn loss_and_gradients_of(
+        &self,
+        batch: &Batch,
+        grads: &mut Gradients,
+        options: &StepOptions,
+        objective: &Objective<'_>,
+    ) -> LossSum {
         let tokens: usize = batch.targets.iter().map(Vec::len).sum();
         let scale = 1.0 / tokens.max(1) as f32;
         let dropout = match options.dropout_seed {
@@ -87,7 +103,7 @@ impl Seq2Seq {
         let weights = Weights::new(&self.params, grid.as_ref());
         let smoothing = options.label_smoothing;
         let work = |shard: &Shard<'_>, grads: &mut Gradients| {
-            gradients(&self.network, weights, shard, grads, (masks, feed), smoothing, scale)
+            gradients(&self.network, weights, shard, grads, (masks, objective), smoothing, scale)
         };
         grads.fill_zero();
         let shards = split(batch);
@@ -132,14 +148,13 @@ fn gradients(
     weights: Weights<'_>,
     shard: &Shard<'_>,
     grads: &mut Gradients,
-    (masks, feed): (Masks<'_>, Feed<'_>),
+    (masks, objective): (Masks<'_>, &Objective<'_>),
     smoothing: f32,
     scale: f32,
 ) -> CrossEntropy {
-    let mut pass = network.forward(weights, &shard.sources, &shard.targets, &shard.names, masks, feed);
-    let vocab = network.decoder.embedding.vocab();
-    let logits = &mut pass.decoder.logits;
-    let total = cross_entropy_backward(logits, &pass.targets.ids, vocab, smoothing, scale);
+    let Shard { names, sources, targets } = shard;
+    let mut pass = network.forward(weights, sources, targets, names, masks, objective.feed);
+    let total = backward(objective, shard, &mut pass, network.decoder.embedding.vocab(), smoothing, scale);
     network.backward(weights.real(), grads, pass, masks);
     total
 }

@@ -2,6 +2,7 @@
 
 use crate::config::AverageConfig;
 use crate::nn::params::Params;
+use crate::optim::scale;
 
 /// The average of a run's weights, as its configuration asks for it.
 ///
@@ -64,8 +65,7 @@ impl Average {
         let (first, others) = self.kept.split_first()?;
         let mut mean = first.clone();
         others.iter().for_each(|other| mean.add(other));
-        let scale = 1.0 / self.kept.len() as f32;
-        mean.iter_mut().for_each(|t| t.data.iter_mut().for_each(|x| *x *= scale));
+        scale(&mut mean, 1.0 / self.kept.len() as f32);
         Some(mean)
     }
 }

@@ -83,6 +83,11 @@ impl Optimizer {
     }
 }
 
+/// Multiplies all values by `factor`.
+pub(crate) fn scale(params: &mut Params, factor: f32) {
+    params.iter_mut().for_each(|t| t.data.iter_mut().for_each(|x| *x *= factor));
+}
+
 /// Adds `scale` times the tensors of `from` to those of `to`, which have the same layout.
 pub(crate) fn add_scaled(to: &mut Params, from: &Params, scale: f32) {
     for (to, from) in to.iter_mut().zip(from) {

@@ -8,8 +8,8 @@ use crate::checkpoint::{Best, Snapshot};
 use crate::config::ScheduleKind;
 use crate::data::batch;
 use crate::error::{Error, Result};
-use crate::model::{Gradients, LossSum, StepOptions};
-use crate::optim::{add_scaled, clip_grad_norm};
+use crate::model::{Choice, Feed, Gradients, LossSum, Objective, Seq2Seq, StepOptions, Teachers};
+use crate::optim::{add_scaled, clip_grad_norm, scale};
 use crate::rng::{Stream, derive};
 use crate::schedule::Moment;
 
@@ -138,30 +138,57 @@ impl Work {
 
     /// Loss of the batches of one step; `grads` becomes the gradient of the mean over all their target tokens.
     fn gradients(&mut self, run: &Run<'_>, group: &[Vec<usize>], grads: &mut Gradients) -> LossSum {
-        let t = &run.config.train;
+        if let [pairs] = group {
+            return self.batch_gradients(run, pairs, grads);
+        }
         let mut total = LossSum::default();
-        let mut one = |pairs: &[usize], grads: &mut Gradients| {
-            self.state.batches += 1;
-            let options = StepOptions {
-                label_smoothing: t.label_smoothing,
-                dropout_seed: Some(derive(t.seed, Stream::Dropout, self.state.batches)),
-                threads: t.threads,
-            };
-            self.model.loss_and_gradients(&self.train.batch(pairs), grads, &options)
+        grads.fill_zero();
+        let mut part = grads.clone();
+        for pairs in group {
+            let sum = self.batch_gradients(run, pairs, &mut part);
+            add_scaled(grads, &part, sum.tokens as f32);
+            total = total.plus(sum);
+        }
+        scale(grads, 1.0 / total.tokens as f32);
+        total
+    }
+
+    /// Loss and gradients of one batch, as the configuration's objective has them.
+    fn batch_gradients(&mut self, run: &Run<'_>, pairs: &[usize], grads: &mut Gradients) -> LossSum {
+        let (config, t) = (run.config, &run.config.train);
+        self.state.batches += 1;
+        let draw = |stream| derive(t.seed, stream, self.state.batches);
+        let options = StepOptions {
+            label_smoothing: t.label_smoothing,
+            dropout_seed: Some(draw(Stream::Dropout)),
+            threads: t.threads,
         };
-        let [pairs] = group else {
-            grads.fill_zero();
-            let mut part = grads.clone();
-            for pairs in group {
-                let sum = one(pairs, &mut part);
-                add_scaled(grads, &part, sum.tokens as f32);
-                total = total.plus(sum);
-            }
-            let scale = 1.0 / total.tokens as f32;
-            grads.iter_mut().for_each(|t| t.data.iter_mut().for_each(|g| *g *= scale));
-            return total;
-        };
-        one(pairs, grads)
+        let members: Vec<&Seq2Seq> = run.teachers.iter().map(|teacher| &teacher.model).collect();
+        let teachers = config.distill.map(|d| Teachers {
+            members: &members,
+            weight: d.weight,
+            temperature: d.temperature,
+        });
+        let (share, seed) = (config.exposure.teacher_share(self.state.batches), draw(Stream::Exposure));
+        let choose = |choice: &Choice<'_>| config.exposure.choose(share, seed, choice);
+        let feed = if share < 1.0 { Feed::Chosen(&choose) } else { Feed::Teacher };
+        let batch = self.train.batch(pairs);
+        let objective = Objective { feed, teachers, weights: None };
+        let mut sum = self.model.loss_and_gradients_of(&batch, grads, &options, &objective);
+
+        if let (Some(risk), Some(references)) = (&config.risk, &self.references) {
+            let (seed, max_len) = (draw(Stream::Candidates), config.data.max_target_len);
+            let weighted = references.weigh(risk, &self.model, &batch.sources, max_len, seed);
+            let mut part = grads.zeros_like();
+            let options = StepOptions { label_smoothing: 0.0, ..options };
+            let objective = Objective { weights: Some(&weighted.weights), ..Objective::default() };
+            self.model.loss_and_gradients_of(&weighted.batch, &mut part, &options, &objective);
+            scale(grads, 1.0 - risk.weight);
+            add_scaled(grads, &part, risk.weight);
+            let weight = f64::from(risk.weight);
+            sum.loss = (1.0 - weight) * sum.loss + weight * weighted.risk * sum.tokens as f64;
+        }
+        sum
     }
 
     /// Decides whether the epoch is the best so far, and what follows for the learning rate.

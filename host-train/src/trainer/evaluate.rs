@@ -1,6 +1,7 @@
 //! The model at work on many sources: decoding in batches on all threads, loss and scores of a dev set.
 
 use super::Run;
+use super::exposure::best;
 use crate::config::Metric;
 use crate::data::corpus::{Group, group};
 use crate::data::{Dataset, Pair};
@@ -95,12 +96,6 @@ pub fn walk_loss(model: &Ensemble<'_>, data: &Dataset, behind: Behind, threads: 
         losses
     });
     losses.iter().sum::<f64>() / data.target_tokens().max(1) as f64
-}
-
-/// The greatest logit's id, of equals the lowest.
-fn best(logits: &[f32]) -> u32 {
-    let greater = |best: usize, (i, &x): (usize, &f32)| if x > logits[best] { i } else { best };
-    logits.iter().enumerate().fold(0, greater) as u32
 }
 
 /// The hypotheses of every source, best first; sources are ids that end with the end mark.

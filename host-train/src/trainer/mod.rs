@@ -5,6 +5,8 @@
 mod epoch;
 mod evaluate;
 mod event;
+mod exposure;
+mod risk;
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -21,6 +23,7 @@ use crate::optim::{Average, Optimizer};
 use crate::quant::Scheme;
 use crate::schedule::Plateau;
 use crate::vocab::Vocab;
+use risk::References;
 
 /// What a run does with what its directory already holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub struct Run<'a> {
     pub out: &'a Path,
     /// What to do with what it holds.
     pub start: Start,
+    /// Trained networks to learn from, as `[distill]` says; without it there are none.
+    pub teachers: &'a [Checkpoint],
 }
 
 /// Trains a model and keeps its checkpoint in `run.out`, epoch by epoch.
@@ -110,6 +115,8 @@ struct Work {
     model: Seq2Seq,
     optimizer: Optimizer,
     average: Average,
+    /// What hypotheses are measured by, in risk training.
+    references: Option<References>,
     state: State,
     history: Vec<String>,
 }
@@ -129,9 +136,10 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
     }
     let resumed = if run.start == Start::Resume && dir.committed() { Some(dir.resume()?) } else { None };
 
-    let (source_vocab, target_vocab) = match (&resumed, &init) {
+    let known = init.as_ref().or(run.teachers.first());
+    let (source_vocab, target_vocab) = match (&resumed, known) {
         (Some(old), _) => (old.source_vocab.clone(), old.target_vocab.clone()),
-        (None, Some(init)) => (init.source_vocab.clone(), init.target_vocab.clone()),
+        (None, Some(known)) => (known.source_vocab.clone(), known.target_vocab.clone()),
         (None, None) => (
             Vocab::build(
                 config.data.source,
@@ -145,6 +153,7 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
             ),
         ),
     };
+    check_teachers(run, &source_vocab, &target_vocab)?;
     let train = Dataset::training(run.train, &source_vocab, &target_vocab, &config.data);
     if train.is_empty() {
         return Err(Error::Training(format!(
@@ -170,9 +179,11 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
             let t = &config.train;
             let model = match init {
                 Some(init) => taken_over(init, config, &train)?,
-                None if config.qat.is_some() => {
-                    let reason = "[qat] starts from a trained network: name its checkpoint with --init";
-                    return Err(Error::Config(reason.into()));
+                None if config.qat.is_some() || config.risk.is_some() => {
+                    let section = if config.qat.is_some() { "[qat]" } else { "[risk]" };
+                    return Err(Error::Config(format!(
+                        "{section} starts from a trained network: name its checkpoint with --init"
+                    )));
                 }
                 None => Seq2Seq::new(&config.model, source_vocab.len(), target_vocab.len(), t.seed),
             };
@@ -196,7 +207,20 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
         }
     };
     dir.write_setup(config, &source_vocab, &target_vocab, model.scheme.as_ref())?;
-    Ok(Work { dir, source_vocab, target_vocab, train, dev, model, optimizer, average, state, history })
+    let references = config.risk.is_some().then(|| References::new(&train));
+    Ok(Work {
+        dir,
+        source_vocab,
+        target_vocab,
+        train,
+        dev,
+        model,
+        optimizer,
+        average,
+        references,
+        state,
+        history,
+    })
 }
 
 /// The network of another run, on the grid that the configuration asks for.
@@ -227,6 +251,29 @@ fn taken_over(init: Checkpoint, config: &Config, train: &Dataset) -> Result<Seq2
     Ok(model)
 }
 
+/// Teachers are there if and only if the configuration asks for them, and know the run's tokens.
+fn check_teachers(run: &Run<'_>, source: &Vocab, target: &Vocab) -> Result<()> {
+    match (&run.config.distill, run.teachers) {
+        (Some(_), []) => {
+            Err(Error::Config("[distill] learns from trained networks: name them with --teacher".into()))
+        }
+        (None, [_, ..]) => {
+            Err(Error::Config("a teacher's share is told by [distill]; expected that section".into()))
+        }
+        (_, teachers) => {
+            let knows =
+                |teacher: &Checkpoint| teacher.source_vocab == *source && teacher.target_vocab == *target;
+            match teachers.iter().position(|teacher| !knows(teacher)) {
+                None => Ok(()),
+                Some(i) => Err(Error::Config(format!(
+                    "teacher {} does not have the run's tokens in their order: train it on the same corpus",
+                    i + 1
+                ))),
+            }
+        }
+    }
+}
+
 /// Refuses to resume a run with another model, other data, another seed or another metric.
 fn check_same(old: &Config, new: &Config, state: &State, data: &str) -> Result<()> {
     let differs = |what: &str, old: &dyn std::fmt::Debug, new: &dyn std::fmt::Debug| {
@@ -243,6 +290,10 @@ fn check_same(old: &Config, new: &Config, state: &State, data: &str) -> Result<(
     }
     if old.average != new.average {
         return differs("[average]", &old.average, &new.average);
+    }
+    if (&old.exposure, &old.risk, &old.distill) != (&new.exposure, &new.risk, &new.distill) {
+        let objective = |c: &Config| (c.exposure.clone(), c.risk.clone(), c.distill);
+        return differs("[exposure], [risk] and [distill]", &objective(old), &objective(new));
     }
     if old.data != new.data {
         return differs("[data]", &old.data, &new.data);
