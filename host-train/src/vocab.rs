@@ -10,6 +10,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use kinglet::hangul::letters;
+
 use crate::config::Tokens;
 use crate::error::{Error, Result};
 use crate::model::UNK;
@@ -34,15 +36,23 @@ pub struct Encoded {
     pub unknown: usize,
 }
 
-/// Cuts a text into tokens: its code points, or what stands between spaces.
+/// Cuts a text into tokens: its code points, what stands between spaces, or code points and letters of Hangul.
 pub fn cut(how: Tokens, text: &str) -> Vec<&str> {
     match how {
         Tokens::Chars => text.char_indices().map(|(at, c)| &text[at..at + c.len_utf8()]).collect(),
         Tokens::Words => text.split(' ').filter(|word| !word.is_empty()).collect(),
+        Tokens::Hangul => cut(Tokens::Chars, text)
+            .into_iter()
+            .flat_map(|token| match token.chars().next().and_then(letters) {
+                Some(letters) => letters,
+                None => [token, "", ""],
+            })
+            .filter(|token| !token.is_empty())
+            .collect(),
     }
 }
 
-/// Joins tokens into the text that [`cut`] takes apart.
+/// Joins tokens into the text that [`cut`] takes apart; letters of Hangul stay apart, which to Unicode is the same text.
 pub fn join<S: AsRef<str>>(how: Tokens, tokens: &[S]) -> String {
     let mut text = String::new();
     for (i, token) in tokens.iter().enumerate() {

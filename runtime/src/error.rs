@@ -67,7 +67,7 @@ pub enum Fault {
     Width,
     /// A number is out of its range (a shift, a scale, a special token id).
     Range,
-    /// A vocabulary's table is inconsistent.
+    /// A vocabulary's table is inconsistent, or its text is cut in a way that this build does not know (feature `hangul`).
     Vocabulary,
     /// A program ends in the middle, or a pass runs where it cannot.
     Program,
@@ -162,7 +162,7 @@ impl fmt::Display for Fault {
             Self::Kind => "a slot has another element type or extent than needed",
             Self::Width => "two widths that must agree do not",
             Self::Range => "a number is out of its range",
-            Self::Vocabulary => "a vocabulary's table is inconsistent",
+            Self::Vocabulary => "a vocabulary's table is inconsistent, or its tokens need the feature hangul",
             Self::Program => "a program ends in the middle or runs where it cannot",
         })
     }

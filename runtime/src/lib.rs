@@ -33,6 +33,7 @@ extern crate std;
 pub mod blob;
 pub mod decode;
 pub mod fixed;
+pub mod hangul;
 pub mod kernels;
 pub mod tables;
 

@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::blob::schema::{Tokens, Vocabulary};
 use crate::blob::tensor;
+use crate::hangul::letters;
 
 /// One side's vocabulary of a model.
 #[derive(Debug, Clone, Copy)]
@@ -84,8 +85,16 @@ impl<'a> Vocab<'a> {
     /// Pieces of a text, one a token, known or not. In word mode, runs of spaces count as one.
     pub fn cut<'t>(&self, text: &'t str) -> impl Iterator<Item = &'t str> + use<'t> {
         let mut rest = text;
-        let words = self.vocabulary.tokens == Tokens::Words;
+        let tokens = self.vocabulary.tokens;
+        let hangul = cfg!(feature = "hangul") && tokens == Tokens::Hangul;
+        let words = tokens == Tokens::Words;
+        let mut waiting = [""; 2];
         core::iter::from_fn(move || {
+            if hangul && !waiting[0].is_empty() {
+                let [letter, last] = waiting;
+                waiting = [last, ""];
+                return Some(letter);
+            }
             if words {
                 rest = rest.trim_start_matches(' ');
             }
@@ -93,6 +102,10 @@ impl<'a> Vocab<'a> {
             let end = if words { rest.find(' ').unwrap_or(rest.len()) } else { first.len_utf8() };
             let (piece, after) = rest.split_at_checked(end)?;
             rest = after;
+            if hangul && let Some([lead, vowel, tail]) = letters(first) {
+                waiting = [vowel, tail];
+                return Some(lead);
+            }
             Some(piece)
         })
     }

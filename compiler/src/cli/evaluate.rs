@@ -74,6 +74,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let cut = match model.target().tokens() {
         kinglet::blob::schema::Tokens::Chars => Tokens::Chars,
         kinglet::blob::schema::Tokens::Words => Tokens::Words,
+        kinglet::blob::schema::Tokens::Hangul => Tokens::Hangul,
     };
     print(&args.metric, args.json, &score(cut, &pairs, &tokens), &[]);
     Ok(())

@@ -74,6 +74,7 @@ impl Contents {
             tokens: match vocab.tokens() {
                 Tokens::Chars => "chars",
                 Tokens::Words => "words",
+                Tokens::Hangul => "hangul",
             },
         };
         let planned = model.limits(args.beam_size);

@@ -40,6 +40,7 @@ impl Builder<'_> {
             tokens: match vocab.tokenization() {
                 Tokens::Chars => schema::Tokens::Chars,
                 Tokens::Words => schema::Tokens::Words,
+                Tokens::Hangul => schema::Tokens::Hangul,
             },
             starts: self.section.push(name("starts"), &starts),
             text: self.section.push(name("text"), &text),

@@ -14,6 +14,8 @@ pub enum Tokens {
     Chars,
     /// Tokens are separated by single spaces.
     Words,
+    /// As characters, but a Hangul syllable is its two or three letters.
+    Hangul,
 }
 
 /// Tokenisation and limits of the corpus.

@@ -75,7 +75,8 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// Members in order, little-endian; the last is a byte: 0 for characters, 1 for words.
+    /// Members in order, little-endian; the last is a byte: 0 for characters, 1 for words, 2 for the letters of
+    /// Hangul.
     pub fn to_bytes(&self) -> [u8; 21] {
         let mut bytes = [0; 21];
         let ids = [self.size, self.sos, self.eos, self.unk];
@@ -99,6 +100,8 @@ impl Vocabulary {
         let tokens = match bytes.0 {
             [0] => Tokens::Chars,
             [1] => Tokens::Words,
+            #[cfg(feature = "hangul")]
+            [2] => Tokens::Hangul,
             _ => return None,
         };
         Some(Self { size, sos, eos, unk, starts, text, sorted, tokens })
@@ -131,6 +134,9 @@ pub enum Tokens {
     Chars = 0,
     /// Tokens are separated by single spaces.
     Words = 1,
+    /// As characters, but a Hangul syllable is its two or three letters ([`crate::hangul`]). Blobs that say so load where the
+    /// feature `hangul` is on.
+    Hangul = 2,
 }
 
 /// The slots of a model, in place: 4 bytes each, see [`Slot::to_bytes`]. At most 256.
