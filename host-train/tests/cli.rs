@@ -268,7 +268,7 @@ fn a_disk_without_space_for_the_next_epoch_leaves_the_last_one() {
     let output = Command::new("sh")
         .args([
             "-c",
-            limited,
+            &limited,
             "sh",
             env!("CARGO_BIN_EXE_kinglet-train"),
             "train",

@@ -163,11 +163,9 @@ impl Decoder {
         self.read(weights, &mut trace, 0..known, masks);
         let sentences: Vec<usize> = (0..trace.inputs.seq.sentences()).collect();
         for t in 0..steps {
-            if let Feed::Chosen(choose) = feed {
-                if t > 0 {
-                    trace.choose(t, self.embedding.vocab(), choose);
-                    self.read(weights, &mut trace, t..t + 1, masks);
-                }
+            if let (Feed::Chosen(choose), 1..) = (feed, t) {
+                trace.choose(t, self.embedding.vocab(), choose);
+                self.read(weights, &mut trace, t..t + 1, masks);
             }
             let (first, n) = (trace.inputs.seq.offset(t), trace.inputs.seq.batch(t));
             let StackTrace { traces, inputs: read, output } = &mut trace.stack;
