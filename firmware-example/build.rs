@@ -94,7 +94,8 @@ fn model(out: &Path) {
 fn bench(board: &str, out: &Path) {
     println!("cargo::rerun-if-changed=build");
     use blobs::Kernel::{Gru, Lstm, Matvec};
-    use kinglet::kernels::{Bits, Layout};
+    use blobs::{INT4, INT4_GROUPS, INT8};
+    use kinglet::kernels::Layout;
     let target = variable("TARGET");
     let dsp = target.starts_with("thumbv7em") || target.starts_with("thumbv8m.main");
     let layout = match board {
@@ -103,16 +104,16 @@ fn bench(board: &str, out: &Path) {
         _ => Layout::Tiles,
     };
     let shapes = [
-        (Matvec(Bits::Int8), 64, 64),
-        (Matvec(Bits::Int8), 128, 128),
+        (Matvec(INT8), 64, 64),
+        (Matvec(INT8), 128, 128),
         (Lstm, 32, 64),
         (Gru, 32, 64),
         (Lstm, 64, 128),
         // 256 KB of flash end here.
         (Gru, 64, 128),
-        (Matvec(Bits::Int8), 128, 512),
-        (Matvec(Bits::Int4), 128, 512),
-        (Matvec(Bits::Int8), 256, 1024),
+        (Matvec(INT8), 128, 512),
+        (Matvec(INT4), 128, 512),
+        (Matvec(INT8), 256, 1024),
         (Lstm, 128, 256),
         (Gru, 128, 256),
     ];
@@ -120,8 +121,8 @@ fn bench(board: &str, out: &Path) {
     let mut list = String::from("&[");
     for &(kernel, input, size) in shapes {
         let (name, unit) = match kernel {
-            Matvec(Bits::Int8) => ("matvec_i8", "out"),
-            Matvec(Bits::Int4) => ("matvec_i4", "out"),
+            Matvec(INT8) => ("matvec_i8", "out"),
+            Matvec(_) => ("matvec_i4", "out"),
             Lstm => ("lstm_step", "hidden"),
             Gru => ("gru_step", "hidden"),
         };
@@ -144,12 +145,13 @@ fn bench(board: &str, out: &Path) {
     };
     let few = file("few.kgl", blobs::logits(layout, 4));
     let many = file("many.kgl", blobs::logits(layout, 1000));
-    let decoder = file("decoder.kgl", blobs::decoder(layout));
-    let steps = [
-        ("log_softmax", 1000, "out", 1000, 1, &many),
-        ("decoder_step", 8, "beam", 1, 1, &decoder),
-        ("decoder_step", 8, "beam", 4, 4, &decoder),
-    ];
+    let mut steps = vec![("log_softmax", 1000, "out", 1000, 1, many)];
+    for (name, weights) in
+        [("decoder_step", INT8), ("decoder_i4_step", INT4), ("decoder_i4_32_step", INT4_GROUPS)]
+    {
+        let decoder = file(&format!("{name}.kgl"), blobs::decoder(layout, weights));
+        steps.extend([1, 4].map(|beam| (name, 8, "beam", beam, beam, decoder.clone())));
+    }
     for (name, input, unit, size, beam, with) in if board == "microbit" { &[] } else { &steps[..] } {
         list += &format!(
             "Shape {{ kernel: {name:?}, input: {input}, unit: {unit:?}, size: {size}, \

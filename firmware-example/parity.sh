@@ -1,8 +1,8 @@
 #!/bin/sh
 # Decodes the same words on the desktop and on emulated boards, greedily and with a beam of 4, and compares token ids
-# and score bits. One line a machine; exit 1 unless all are identical.
+# and score bits. One line a machine, for each model; exit 1 unless all are identical.
 #
-#   ./parity.sh --model M.kgl --words FILE [--limit N] [--json]
+#   ./parity.sh --model M.kgl [--model N.kgl ...] --words FILE [--limit N] [--json]
 #
 # FILE: a word a line, or a TSV whose first column is the word; all of them without a limit. A machine whose RAM cannot
 # hold a word refuses it; refused words are reported, not counted in "words", and allowed on the micro:bit alone.
@@ -10,34 +10,35 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/scripts/common.sh"
 
-model= words= limit=0 json=
+words= limit=0 json=
+: >"$tmp/models"
 while [ $# -gt 0 ]; do
     case $1 in
     --model | --words | --limit)
         [ $# -ge 2 ] || usage "$1 needs a value"
-        case $1 in --model) model=$2 ;; --words) words=$2 ;; --limit) limit=$2 ;; esac
+        case $1 in --model) echo "$2" >>"$tmp/models" ;; --words) words=$2 ;; --limit) limit=$2 ;; esac
         shift 2
         ;;
     --json) json=1 && shift ;;
-    *) usage "unknown argument $1; it takes --model M.kgl --words FILE [--limit N] [--json]" ;;
+    *) usage "unknown argument $1; it takes --model M.kgl [--model ...] --words FILE [--limit N] [--json]" ;;
     esac
 done
-[ -n "$model" ] && [ -n "$words" ] || usage "--model and --words are needed"
-[ -r "$model" ] || die "cannot read the model $model"
+[ -s "$tmp/models" ] && [ -n "$words" ] || usage "--model and --words are needed"
+while read -r model; do
+    [ -r "$model" ] || die "cannot read the model $model"
+done <"$tmp/models"
 [ -r "$words" ] || die "cannot read the words $words"
 case $limit in '' | *[!0-9]*) usage "--limit needs a number, not \"$limit\"" ;; esac
-model=$(cd "$(dirname "$model")" && pwd)/$(basename "$model")
 need cargo qemu-system-arm qemu-system-riscv32 awk timeout
 
 word_list "$words" "$limit" >"$tmp/words"
 [ -s "$tmp/words" ] || die "no words in $words"
-export KINGLET_MODEL="$model"
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 # Emulating a Cortex-M0 takes a tenth of a second a word, and more on a busy machine.
 seconds=$((300 + $(wc -l <"$tmp/words") * 2))
 build "$host" "--features desktop" desktop || die "cannot build for $host"
-"$built" "$model" <"$tmp/words" >"$tmp/desktop"
+desktop=$built
 
 # prepare MACHINE CORE TARGET FLAGS: builds, and notes what to run.
 prepare() {
@@ -51,8 +52,6 @@ prepare() {
     fi
     echo "$1 $2 $built" >>"$tmp/runs"
 }
-: >"$tmp/runs"
-each_machine prepare
 
 # compare MACHINE CORE ELF: its line goes to $tmp/MACHINE-CORE.line, and a file beside it when all is well.
 compare() {
@@ -60,7 +59,7 @@ compare() {
     [ "$1" = microbit ] && may_refuse=1 || may_refuse=0
     { cat "$tmp/words" && printf '\004'; } | emulate "$1" $seconds "$3" -serial stdio >"$label" ||
         { echo "parity.sh: $1 did not finish" >&2 && return; }
-    awk -F '\t' -v machine="$1" -v core="$2" -v may_refuse="$may_refuse" -v json="$json" '
+    awk -F '\t' -v machine="$1" -v core="$2" -v may_refuse="$may_refuse" -v json="$json" -v model="$name" '
         NR == FNR { want[FNR] = $0; lines = FNR; next }
         FNR == 1 { sub(/^[\n\r]+/, "") }
         $0 == "" && FNR <= 2 { skip++; next } # the byte that starts the micro:bit'"'"'s transmitter
@@ -71,7 +70,7 @@ compare() {
         { words++; if ($0 == want[got]) identical++; else if (++shown <= 3) print machine ": " $0 "\n  desktop: " want[got] >"/dev/stderr" }
         END {
             if (!same_blob) print machine ": another blob answered" >"/dev/stderr"
-            if (json) printf "{\"machine\":\"%s\",\"core\":\"%s\",\"words\":%d,\"identical\":%d,\"refused\":%d,\"stack\":%d}\n", machine, core, words, identical, refused, stack
+            if (json) printf "{\"model\":\"%s\",\"machine\":\"%s\",\"core\":\"%s\",\"words\":%d,\"identical\":%d,\"refused\":%d,\"stack\":%d}\n", model, machine, core, words, identical, refused, stack
             else printf "%-12s %-4s code: %d of %d words identical, %d refused, stack %d bytes\n", machine, core, identical, words, refused, stack
             exit !(same_blob && words > 0 && identical == words && words + refused == lines - 1 && (may_refuse || refused == 0))
         }' "$tmp/desktop" "$label" >"$label.line" && : >"$label.ok"
@@ -85,14 +84,24 @@ lane() {
         [ $((row % 2)) -ne "$1" ] || compare "$machine" "$core" "$elf"
     done 4<"$tmp/runs"
 }
-lane 0 &
-lane 1 || true
-wait
-
 status=0
-while read -r machine core elf; do
-    label=$tmp/$machine-$core
-    [ ! -e "$label.line" ] || cat "$label.line"
-    [ -e "$label.ok" ] || status=1
-done <"$tmp/runs"
+while read -r model <&5; do
+    name=$(basename "$model")
+    KINGLET_MODEL=$(cd "$(dirname "$model")" && pwd)/$name
+    export KINGLET_MODEL
+    rm -f "$tmp"/*.line "$tmp"/*.ok
+    "$desktop" "$KINGLET_MODEL" <"$tmp/words" >"$tmp/desktop"
+    : >"$tmp/runs"
+    each_machine prepare
+    lane 0 || true &
+    lane 1 || true
+    wait
+    [ -n "$json" ] || [ "$(wc -l <"$tmp/models")" -eq 1 ] || echo "$name"
+    while read -r machine core elf; do
+        label=$tmp/$machine-$core
+        [ ! -e "$label.line" ] || cat "$label.line"
+        [ -e "$label.ok" ] || status=1
+        rm -f "$elf"
+    done <"$tmp/runs"
+done 5<"$tmp/models"
 exit $status

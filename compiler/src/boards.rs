@@ -5,7 +5,7 @@ use kinglet::{Limits, Model};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::time::{self, Time};
+use crate::time::{self, Lengths, Time};
 
 /// Flash set aside for a firmware with the runtime, a shell and a board's support: an allowance, not a measurement of each
 /// board (`firmware-example/size.sh` measures the runtime).
@@ -20,6 +20,8 @@ pub const FIRMWARE_RAM: usize = 2 * 1024 + 512;
 pub enum Core {
     /// Cortex-M0 and M0+.
     M0,
+    /// Cortex-M3.
+    M3,
     /// Cortex-M4.
     M4,
     /// Cortex-M33.
@@ -34,7 +36,7 @@ impl Core {
     /// The layout of weights that it runs fast.
     pub fn layout(self) -> Layout {
         match self {
-            Self::M0 | Self::Rv32 => Layout::Tiles,
+            Self::M0 | Self::M3 | Self::Rv32 => Layout::Tiles,
             Self::M4 | Self::M33 => Layout::Pairs,
             Self::M55 => Layout::Blocks,
         }
@@ -44,6 +46,7 @@ impl Core {
     pub fn name(self) -> &'static str {
         match self {
             Self::M0 => "Cortex-M0",
+            Self::M3 => "Cortex-M3",
             Self::M4 => "Cortex-M4F",
             Self::M33 => "Cortex-M33",
             Self::M55 => "Cortex-M55",
@@ -72,10 +75,22 @@ pub struct Board {
 const KB: usize = 1024;
 const MB: usize = 1024 * KB;
 
-/// All boards, by name.
+/// All boards, by name. Each with where its facts are stated; flash is told with the wait states at this clock, which times do
+/// not know of.
 pub const BOARDS: &[Board] = &[
-    // AN547 application note (Corstone SSE-300 on MPS3): 512 KB ITCM, which holds code and model, 512 KB DTCM, 32 MHz. Its
-    // 2 MB and 4 MB of SRAM behind the bus are not counted.
+    // SAM3X/SAM3A data sheet (Atmel-11057), "Features": Cortex-M3 at up to 84 MHz, 512 KB flash, 96 KB SRAM. "Memories", internal
+    // SRAM: 64 KB and 32 KB, mirrored so that they lie one behind the other from 0x2007_0000 on. "Embedded Flash Wait State":
+    // 4 at 84 MHz, 128 bits a read.
+    Board {
+        name: "arduino-due",
+        chip: "SAM3X8E",
+        core: Core::M3,
+        khz: 84_000,
+        flash: 512 * KB,
+        ram: 96 * KB,
+    },
+    // Arm AN547 (Corstone SSE-300 on MPS3), memory map and clocks: 512 KB ITCM, which holds code and model, 512 KB DTCM, 32 MHz;
+    // neither waits. 2 MB and 4 MB of SRAM behind the bus are not counted.
     Board {
         name: "corstone-300",
         chip: "SSE-300",
@@ -84,8 +99,8 @@ pub const BOARDS: &[Board] = &[
         flash: 512 * KB,
         ram: 512 * KB,
     },
-    // ESP32-C3-WROOM-02 data sheet, "Features": 400 KB SRAM of which 16 KB are cache, 4 MB SPI flash, up to 160 MHz. Flash is
-    // read through the cache.
+    // ESP32-C3-WROOM-02 data sheet, 1.1 "Features": up to 160 MHz, 400 KB SRAM of which 16 KB are cache, 4 MB SPI flash, read
+    // through that cache.
     Board {
         name: "esp32-c3",
         chip: "ESP32-C3",
@@ -94,7 +109,8 @@ pub const BOARDS: &[Board] = &[
         flash: 4 * MB,
         ram: 384 * KB,
     },
-    // nRF51822 product specification (QFAA): 256 KB flash, 16 KB RAM, Cortex-M0 at 16 MHz.
+    // nRF51822 product specification, "Ordering information", variant QFAA, the micro:bit's: 256 KB flash, 16 KB RAM; "CPU":
+    // Cortex-M0 at 16 MHz.
     Board {
         name: "microbit-v1",
         chip: "nRF51822",
@@ -103,7 +119,8 @@ pub const BOARDS: &[Board] = &[
         flash: 256 * KB,
         ram: 16 * KB,
     },
-    // nRF52833 product specification: 512 KB flash, 128 KB RAM, Cortex-M4F at 64 MHz.
+    // nRF52833 product specification, "Ordering information", variant QIAA, the micro:bit's: 512 KB flash, 128 KB RAM; "CPU":
+    // Cortex-M4F at 64 MHz, flash with wait states behind a cache of instructions.
     Board {
         name: "microbit-v2",
         chip: "nRF52833",
@@ -112,17 +129,19 @@ pub const BOARDS: &[Board] = &[
         flash: 512 * KB,
         ram: 128 * KB,
     },
-    // nRF52840 product specification: 1 MB flash, 256 KB RAM, Cortex-M4F at 64 MHz.
+    // nRF52840 product specification, "Memory": 1 MB flash, 256 KB RAM; "CPU": as the nRF52833.
     Board { name: "nrf52840-dk", chip: "nRF52840", core: Core::M4, khz: 64_000, flash: MB, ram: 256 * KB },
-    // RP2040 data sheet: 264 KB SRAM, two Cortex-M0+, 133 MHz, of which the SDK sets 125; the Pico's data sheet: 2 MB QSPI
-    // flash, read through a cache of 16 KB.
+    // RP2040 data sheet, 2.6.2 "SRAM": 264 KB in one piece, no wait states; 2.6.3 "Flash": read through a cache of 16 KB. Two
+    // Cortex-M0+ of up to 133 MHz, of which the SDK sets 125. Pico data sheet: 2 MB QSPI flash.
     Board { name: "pico", chip: "RP2040", core: Core::M0, khz: 125_000, flash: 2 * MB, ram: 264 * KB },
-    // RP2350 data sheet: 520 KB SRAM, two Cortex-M33 at 150 MHz; the Pico 2's data sheet: 4 MB QSPI flash.
+    // RP2350 data sheet, 1 "Introduction": 520 KB SRAM, two Cortex-M33 at up to 150 MHz; flash is read through a cache of 16 KB.
+    // Pico 2 data sheet: 4 MB QSPI flash.
     Board { name: "pico2", chip: "RP2350", core: Core::M33, khz: 150_000, flash: 4 * MB, ram: 520 * KB },
-    // STM32F405 data sheet and RM0090, section 2: 1 MB flash, 168 MHz, 192 KB RAM: 112 + 16 in one piece, and 64 KB of
-    // core-coupled memory elsewhere, which is not counted.
+    // STM32F405 data sheet (DS8626), cover: 1 MB flash, 168 MHz. RM0090, 2.3.1 "Embedded SRAM": 112 KB and 16 KB in one piece, and
+    // 64 KB of core-coupled memory elsewhere, which is not counted; 3.5.1: 5 wait states, 128 bits a read, caches.
     Board { name: "stm32f405", chip: "STM32F405", core: Core::M4, khz: 168_000, flash: MB, ram: 128 * KB },
-    // STM32L476 data sheet: 1 MB flash, 80 MHz, 96 KB SRAM1; the 32 KB of SRAM2 lie elsewhere.
+    // STM32L476 data sheet (DS10198), 3.4: 1 MB flash; cover: 80 MHz. RM0351, 2.1: 96 KB SRAM1; the 32 KB of SRAM2 lie elsewhere;
+    // 3.3.3: 4 wait states, 64 bits a read, caches.
     Board { name: "stm32l4", chip: "STM32L476", core: Core::M4, khz: 80_000, flash: MB, ram: 96 * KB },
 ];
 
@@ -181,7 +200,7 @@ const BEAMS: [u8; 3] = [1, 4, 8];
 
 /// What fits, when sessions are planned for these limits; the time is that of a word of so many source tokens (end mark
 /// included) and steps.
-pub fn fit(board: Board, model: &Model<'_>, blob: usize, limits: Limits, word: [f64; 2]) -> Fit {
+pub fn fit(board: Board, model: &Model<'_>, blob: usize, limits: Limits, lengths: Lengths) -> Fit {
     let room = board.ram_for_model();
     let fits = |limits: &Limits| model.ram(limits) <= room;
     let longest = |beam: u8| Longest { beam, source: longest_source(model, Limits { beam, ..limits }, room) };
@@ -190,7 +209,7 @@ pub fn fit(board: Board, model: &Model<'_>, blob: usize, limits: Limits, word: [
         flash_left: board.flash_for_model() as i64 - blob as i64,
         ram_left: room as i64 - model.ram(&limits) as i64,
         longest: BEAMS.map(longest).to_vec(),
-        time: time::word(model, board.core, board.khz, word[0], word[1]),
+        time: time::word(model, board.core, board.khz, lengths),
         widest_beam: (1..=8).rev().find(|&beam| fits(&Limits { beam, ..limits })),
     }
 }

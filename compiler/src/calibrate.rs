@@ -1,11 +1,10 @@
 //! What the float model's inner values look like on real data, and the grids that follow.
 
-use core::f64::consts::LOG2_E;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
-use kinglet_train::config::{AttentionKind, Bridge, Cell, Fold};
+use kinglet_train::config::Fold;
 use kinglet_train::model::Seq2Seq;
 use kinglet_train::quant::{self, Scheme, fraction_bits, power_of_two};
 
@@ -15,10 +14,6 @@ use crate::error::{Error, Result};
 const BINS: usize = 1 << 15;
 /// Bits of an `f32` that do not count for its bin.
 const WITHIN_BIN: u32 = 16;
-/// Key units are told to the device in 2^-18.
-const KEY_SCALE_BITS: i32 = 18;
-/// The fewest fraction bits of a logit that the runtime takes.
-const MIN_LOGIT_BITS: u8 = 2;
 /// Key scales that are compared for the squared error: the largest magnitude less `k` of so many parts.
 const KEY_STEPS: u32 = 64;
 
@@ -205,29 +200,9 @@ impl Observed {
         fold: Fold,
         how: Calibration,
     ) -> Scheme {
-        let m = &model.config;
-        let mut bits = BTreeMap::new();
-        for (name, most) in quant::quantities(m) {
-            let log2 = matches!(name.as_str(), "decoder.attention.score" | "decoder.logits");
-            let mut names = vec![name.clone()];
-            if m.bridge == Bridge::Copy && name.ends_with(".cell") {
-                // Encoder and decoder work on one state.
-                let layer = &name["encoder".len()..];
-                names = ["encoder", "decoder"].map(|side| format!("{side}{layer}")).into();
-            }
-            let chosen = fraction(&self.together(&names), if log2 { LOG2_E } else { 1.0 }, most, how);
-            let least = if name == "decoder.logits" { MIN_LOGIT_BITS } else { 0 };
-            bits.insert(name, chosen.max(least));
-        }
-        let key_scale = match m.attention.kind {
-            AttentionKind::None => 0,
-            AttentionKind::Additive => {
-                let unit = key_unit(&self.together(&["decoder.attention.key".to_owned()]), how);
-                (unit * power_of_two(KEY_SCALE_BITS)).round().clamp(1.0, 65_535.0) as u16
-            }
-        };
-        let fold = folds(model, fold, &products);
-        Scheme { key_scale, products, fold, bits }
+        let bits = |names: &[String], scale, most| fraction(&self.together(names), scale, most, how);
+        let unit = |name: &str| key_unit(&self.together(&[name.to_owned()]), how);
+        Scheme::with(model, products, fold, bits, unit)
     }
 
     /// One histogram of some quantities.
@@ -236,25 +211,6 @@ impl Observed {
         names.iter().filter_map(|name| self.histograms.get(name)).for_each(|one| all.merge(one));
         all
     }
-}
-
-/// Which products that read a token get a table.
-fn folds(model: &Seq2Seq, how: Fold, products: &BTreeMap<String, quant::Kind>) -> BTreeMap<String, bool> {
-    let m = &model.config;
-    let gates = |cell: Cell| if cell == Cell::Gru { 3 } else { 4 };
-    let rows = |name: &str| match name {
-        quant::OUTPUT => model.target_vocab(),
-        _ if name.starts_with("encoder") => gates(m.encoder.cell) * m.encoder.hidden,
-        _ => gates(m.decoder.cell) * m.decoder.hidden,
-    };
-    let sides = [(model.source_vocab(), m.encoder.embedding), (model.target_vocab(), m.decoder.embedding)];
-    let mut all = BTreeMap::new();
-    for (names, (vocabulary, embed)) in quant::consumers(m).into_iter().zip(sides) {
-        let consumers: Vec<(usize, quant::Kind)> =
-            names.iter().map(|name| (rows(name), products[name])).collect();
-        all.extend(names.into_iter().zip(quant::choose_tables(how, vocabulary, embed, &consumers)));
-    }
-    all
 }
 
 /// What a unit of an int8 key is worth.

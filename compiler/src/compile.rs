@@ -3,32 +3,29 @@
 use kinglet::{Limits, Model};
 use kinglet_train::data::Pair;
 use kinglet_train::data::corpus::group;
-use kinglet_train::metrics::score;
 use kinglet_train::model::EOS;
-use kinglet_train::search::SearchOptions;
-use kinglet_train::trainer::decode_groups;
 use kinglet_train::vocab::Vocab;
 
 use crate::boards::{self, Board, longest_source};
 use crate::calibrate::{Example, Observed, saturation};
+use crate::compare::{Comparison, Reference};
 use crate::describe::{self, Ram};
-use crate::desktop::{self, Buffer};
+use crate::desktop::{self, Buffer, Image};
 use crate::error::{Error, Result};
 use crate::kinds::Kinds;
 use crate::lower::{Lowered, Plan, Source, lower};
-use crate::mixed::{self, Bounds, Trade};
-use crate::report::{Comparison, Picture, Report};
+use crate::mixed::{self, Bounds, Choice};
+use crate::report::{Alternative, Picture, Report};
+use crate::time::Lengths;
 
 /// Most pairs on which saturations are counted.
 const SATURATION_PAIRS: usize = 2048;
-/// Most pairs on which the loss of smaller weights is measured.
-const SENSITIVITY_PAIRS: usize = 1000;
-/// Fewest sources on which the word error rate of smaller weights is measured.
-const LEAST_SOURCES: usize = 1000;
+/// Most sources whose lengths a board's times are told for.
+const TIMED_SOURCES: usize = 500;
 /// Most alignments that are shown.
 const PICTURES: usize = 4;
-/// Beams compared on dev data: greedy and the field's usual small beam.
-const BEAMS: [u8; 2] = [1, 4];
+/// The beam that is compared beside greedy search when none is planned: the field's usual small one.
+const BEAM: u8 = 4;
 
 /// How to compile.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +42,10 @@ pub struct Options {
     pub calibration_pairs: usize,
     /// Distinct dev sources on which float and integers are compared, at most; 0 compares nothing.
     pub evaluation_sources: usize,
+    /// Whether the network is compared with all its weights of one kind, too, for each kind.
+    pub alternatives: bool,
+    /// Dev pairs, and distinct dev sources, on which mixed weights are measured, at most.
+    pub selection_sources: usize,
     /// Threads for the comparison; any number gives the same report.
     pub threads: usize,
 }
@@ -70,34 +71,43 @@ pub fn compile(source: Source<'_>, dev: &[Pair], options: &Options) -> Result<Co
     let examples: Vec<Example> = dev.iter().map(|pair| example(source, pair)).collect();
     let (calibrate, others) = split(&examples, options.calibration_pairs);
     let unseen = if others.is_empty() { &calibrate } else { &others };
-    let (lowered, kinds, trade) = match &source.model.scheme {
-        Some(scheme) => (lower(source, scheme, None, &options.plan)?, Kinds::of(scheme)?, Vec::new()),
+    let compared = first_sources(dev, options.evaluation_sources);
+    let mut alternatives = Vec::new();
+    let beams = [1, if options.plan.beam > 1 { options.plan.beam } else { BEAM }];
+    let reference = (!compared.is_empty())
+        .then(|| Reference::new(source, &compared, &beams, options.plan.max_target, options.threads));
+    let (lowered, kinds, choice) = match &source.model.scheme {
+        Some(scheme) => (lower(source, scheme, None, &options.plan)?, Kinds::of(scheme)?, None),
         None => {
             let observed = Observed::observe(source.model, &calibrate)?;
             let with = |kinds: &Kinds| quantized(source, &observed, kinds, options);
-            let (kinds, trade) = match options.plan.mixed {
-                Some(bounds) => mixed(source, dev, unseen, bounds, options, with)?,
-                None => (options.plan.kinds.clone(), Vec::new()),
+            let (kinds, choice) = match options.plan.mixed {
+                Some(bounds) => {
+                    let (kinds, choice) = mixed(source, dev, unseen, bounds, options, with)?;
+                    (kinds, Some(choice))
+                }
+                None => (options.plan.kinds.clone(), None),
             };
-            (with(&kinds)?, kinds, trade)
+            if let Some(reference) = reference.as_ref().filter(|_| options.alternatives) {
+                alternatives = self::alternatives(&kinds, reference, with)?;
+            }
+            (with(&kinds)?, kinds, choice)
         }
     };
-    let model = Model::from_bytes(&lowered.blob).map_err(|e| Error::Reload(e.to_string()))?;
+    let model = Model::from_bytes(&lowered.blob).map_err(reload)?;
+    let image = Image::new(&lowered.blob).map_err(reload)?;
     let limits = model.limits(options.plan.beam);
     let planned_ram = fit(&model, lowered.blob.len(), options)?;
     // What saturates is counted among the values of the float network.
     let mut float = source.model.clone();
     float.scheme = None;
-    let saturation = saturation(&float, unseen, &lowered.limits);
-    let compared = first_sources(dev, options.evaluation_sources);
-    let accuracy = if compared.is_empty() {
-        Vec::new()
-    } else {
-        BEAMS
-            .map(|beam| compare(source, &model, &compared, beam, options))
-            .into_iter()
-            .collect::<Result<_>>()?
+    let saturation = saturation(&float, &unseen[..unseen.len().min(SATURATION_PAIRS)], &lowered.limits);
+    let on_board = |board| -> Result<boards::Fit> {
+        let texts = spread(dev, TIMED_SOURCES).map(|pair| pair.source.as_str()).collect::<Vec<_>>();
+        let lengths = Lengths::of(&image.model(), &texts, options.threads)?;
+        Ok(boards::fit(board, &model, lowered.blob.len(), limits, lengths))
     };
+    let accuracy = reference.map_or(Ok(Vec::new()), |reference| reference.compare(&image.model()))?;
     let report = Report {
         name: options.plan.name.clone(),
         weights: kinds.to_string(),
@@ -108,16 +118,19 @@ pub fn compile(source: Source<'_>, dev: &[Pair], options: &Options) -> Result<Co
         ram: describe::ram(&model),
         planned_ram,
         map: describe::map(&model, &limits),
-        fit: options
-            .board
-            .map(|board| boards::fit(board, &model, lowered.blob.len(), limits, mean_lengths(&examples))),
+        fit: options.board.map(on_board).transpose()?,
         errors: lowered.errors,
         saturation,
         accuracy,
-        pictures: pictures(&model, dev)?,
-        trade,
+        alternatives,
+        pictures: pictures(&image.model(), dev)?,
+        choice,
     };
     Ok(Compiled { blob: lowered.blob, report })
+}
+
+fn reload(refused: kinglet::LoadError) -> Error {
+    Error::Reload(refused.to_string())
 }
 
 /// A calibrated network with given weights.
@@ -127,7 +140,22 @@ fn quantized(source: Source<'_>, observed: &Observed, kinds: &Kinds, options: &O
     lower(source, &scheme, options.plan.bias_correction.then_some(observed), &options.plan)
 }
 
-/// Weights chosen by their loss on dev data.
+/// The network with all weights of one kind, for each kind but that of the blob.
+fn alternatives(
+    blob: &Kinds,
+    reference: &Reference<'_>,
+    with: impl Fn(&Kinds) -> Result<Lowered>,
+) -> Result<Vec<Alternative>> {
+    let others = mixed::LADDER.map(Kinds::all).into_iter().filter(|kinds| kinds != blob);
+    let alternative = |kinds: Kinds| {
+        let blob = with(&kinds)?.blob;
+        let accuracy = reference.compare(&Image::new(&blob).map_err(reload)?.model())?;
+        Ok(Alternative { weights: kinds.to_string(), blob_bytes: blob.len(), accuracy })
+    };
+    others.map(alternative).collect()
+}
+
+/// Weights chosen by their loss on dev data, with the planned beam.
 fn mixed(
     source: Source<'_>,
     dev: &[Pair],
@@ -135,24 +163,22 @@ fn mixed(
     bounds: Bounds,
     options: &Options,
     with: impl Fn(&Kinds) -> Result<Lowered>,
-) -> Result<(Kinds, Vec<Trade>)> {
-    let (examples, _) = split(examples, SENSITIVITY_PAIRS);
-    let pairs = first_sources(dev, options.evaluation_sources.max(LEAST_SOURCES));
-    let reload = |e: kinglet::LoadError| Error::Reload(e.to_string());
-    let float = float_answers(source, &pairs, 1, options);
-    let float = score(source.target_vocab.tokenization(), &pairs, &float).wer();
+) -> Result<(Kinds, Choice)> {
+    let examples: Vec<Example> = spread(examples, options.selection_sources).cloned().collect();
+    let pairs = first_sources(dev, options.selection_sources.max(1));
+    let (beams, longest) = ([options.plan.beam], options.plan.max_target);
+    let reference = Reference::new(source, &pairs, &beams, longest, options.threads);
+    let compared =
+        |image: &Image| -> Result<Comparison> { Ok(reference.compare(&image.model())?.swap_remove(0)) };
+    let image = |kinds: &Kinds| -> Result<(usize, Image)> {
+        let blob = with(kinds)?.blob;
+        Ok((blob.len(), Image::new(&blob).map_err(reload)?))
+    };
     let cost = |kinds: &Kinds| {
-        let blob = with(kinds)?.blob;
-        let model = Model::from_bytes(&blob).map_err(reload)?;
-        Ok((blob.len(), mixed::cross_entropy(&model, &examples, options.threads)?))
+        let (bytes, image) = image(kinds)?;
+        Ok((bytes, mixed::cross_entropy(&image.model(), &examples, options.threads)?))
     };
-    let wer = |kinds: &Kinds| {
-        let blob = with(kinds)?.blob;
-        let model = Model::from_bytes(&blob).map_err(reload)?;
-        let answers = blob_answers(&model, &pairs, 1, options)?;
-        Ok(score(source.target_vocab.tokenization(), &pairs, &answers).wer())
-    };
-    mixed::choose(&source.model.config, bounds, float, cost, wer)
+    mixed::choose(&source.model.config, bounds, cost, |kinds| compared(&image(kinds)?.1))
 }
 
 fn example(source: Source<'_>, pair: &Pair) -> Example {
@@ -164,26 +190,16 @@ fn example(source: Source<'_>, pair: &Pair) -> Example {
     Example { source: ids(source.source_vocab, &pair.source), target: ids(source.target_vocab, &pair.target) }
 }
 
-/// Mean source tokens and decoder steps, end marks included.
-fn mean_lengths(examples: &[Example]) -> [f64; 2] {
-    let mean = |length: fn(&Example) -> usize| {
-        examples.iter().map(length).sum::<usize>() as f64 / examples.len().max(1) as f64
-    };
-    [mean(|e| e.source.len()), mean(|e| e.target.len())]
+/// At most so many of all, evenly spread.
+fn spread<T>(all: &[T], wanted: usize) -> impl Iterator<Item = &T> {
+    all.iter().step_by(all.len().div_ceil(wanted.max(1)).max(1))
 }
 
-/// At most `wanted` examples spread evenly over all, and some of the others.
+/// At most `wanted` examples spread evenly over all, and the others.
 fn split(examples: &[Example], wanted: usize) -> (Vec<Example>, Vec<Example>) {
     let step = examples.len().div_ceil(wanted.max(1)).max(1);
-    let (mut chosen, mut others) = (Vec::new(), Vec::new());
-    for (i, example) in examples.iter().enumerate() {
-        if i % step == 0 {
-            chosen.push(example.clone());
-        } else if others.len() < SATURATION_PAIRS {
-            others.push(example.clone());
-        }
-    }
-    (chosen, others)
+    let others = examples.iter().enumerate().filter(|(i, _)| i % step != 0).map(|(_, example)| example);
+    (spread(examples, wanted).cloned().collect(), others.cloned().collect())
 }
 
 /// The pairs of the first distinct sources.
@@ -238,7 +254,7 @@ fn pictures(model: &Model<'_>, dev: &[Pair]) -> Result<Vec<Picture>> {
     let mut buffer = Buffer::default();
     let mut pictures = Vec::new();
     let mark = || "\u{23ce}".to_owned();
-    for pair in dev.iter().step_by(dev.len().div_ceil(PICTURES).max(1)) {
+    for pair in spread(dev, PICTURES) {
         let answer = desktop::decode(model, &mut buffer, &pair.source, &kinglet::Options::default())?;
         let Some(best) = answer.hypotheses.first() else { continue };
         let weights = desktop::align(model, &mut buffer, &pair.source, &best.tokens)?;
@@ -250,57 +266,4 @@ fn pictures(model: &Model<'_>, dev: &[Pair]) -> Result<Vec<Picture>> {
         pictures.push(Picture { text: pair.source.clone(), source, target, weights });
     }
     Ok(pictures)
-}
-
-/// Decodes the same sources with the trained network and with the blob.
-///
-/// # Errors
-/// [`Error::Run`] when a source is longer than the runtime takes.
-pub fn compare(
-    source: Source<'_>,
-    model: &Model<'_>,
-    pairs: &[Pair],
-    beam: u8,
-    options: &Options,
-) -> Result<Comparison> {
-    let float = float_answers(source, pairs, beam, options);
-    let blob = blob_answers(model, pairs, beam, options)?;
-    let same = float.iter().zip(&blob).filter(|(a, b)| a == b).count();
-    let cut = source.target_vocab.tokenization();
-    Ok(Comparison {
-        beam_size: usize::from(beam),
-        sources: float.len(),
-        float: score(cut, pairs, &float).into(),
-        blob: score(cut, pairs, &blob).into(),
-        agreement: 100.0 * same as f64 / float.len().max(1) as f64,
-    })
-}
-
-/// The trained network's best target of every distinct source.
-fn float_answers(source: Source<'_>, pairs: &[Pair], beam: u8, options: &Options) -> Vec<Vec<String>> {
-    let search = SearchOptions {
-        beam_size: usize::from(beam),
-        length_penalty: 1.0,
-        max_len: usize::from(options.plan.max_target),
-        min_len: 0,
-        num_hypotheses: 1,
-        return_attention: false,
-    };
-    let found = decode_groups(source.model, source.source_vocab, pairs, &search, options.threads);
-    let texts = |found: &Vec<kinglet_train::search::Hypothesis>| {
-        let ids = found.first().map_or(&[][..], |h| &h.ids);
-        source.target_vocab.tokens_of(ids).into_iter().map(str::to_owned).collect()
-    };
-    found.iter().map(|(_, found)| texts(found)).collect()
-}
-
-/// The blob's best target of every distinct source.
-fn blob_answers(model: &Model<'_>, pairs: &[Pair], beam: u8, options: &Options) -> Result<Vec<Vec<String>>> {
-    let texts: Vec<&str> = group(pairs).iter().map(|case| case.source).collect();
-    let device = kinglet::Options { beam_size: beam, length_penalty: 1.0, ..kinglet::Options::default() };
-    let answers = desktop::decode_all(model, &texts, &device, options.threads)?;
-    let tokens = |answer: &desktop::Answer| {
-        desktop::token_texts(model, answer.hypotheses.first().map_or(&[], |h| &h.tokens))
-    };
-    Ok(answers.iter().map(tokens).collect())
 }

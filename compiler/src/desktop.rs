@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kinglet::{Limits, Model, Options, RunError, Session};
+use kinglet::{Limits, LoadError, Model, Options, RunError, Session};
 
 use crate::error::{Error, Result};
 use crate::retile;
@@ -58,6 +58,21 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|source| Error::Io { action: "read", path: path.into(), source })
 }
 
+/// The distinct sources of a file, a line each, in its order; what follows a tab is another column.
+///
+/// # Errors
+/// [`Error::Io`], for text that is not UTF-8 too.
+pub fn sources(path: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+        action: "read",
+        path: path.into(),
+        source,
+    })?;
+    let mut seen = std::collections::HashSet::new();
+    let first = |line: &str| line.split('\t').next().unwrap_or_default().to_owned();
+    Ok(text.lines().map(first).filter(|source| !source.is_empty() && seen.insert(source.clone())).collect())
+}
+
 /// The model in the bytes of a file.
 ///
 /// # Errors
@@ -75,12 +90,12 @@ pub struct Image {
 }
 
 impl Image {
-    /// Rearranges the bytes of a file.
+    /// Rearranges a blob.
     ///
     /// # Errors
-    /// [`Error::Blob`] with what the runtime has against it.
-    pub fn new(blob: &[u8], path: &Path) -> Result<Self> {
-        let blob = retile(blob).map_err(|e| Error::Blob { path: path.into(), reason: e.to_string() })?;
+    /// What the runtime has against it.
+    pub fn new(blob: &[u8]) -> std::result::Result<Self, LoadError> {
+        let blob = retile(blob)?;
         let mut bytes = vec![0; blob.len() + retile::ALIGN];
         let start = bytes.as_ptr().align_offset(retile::ALIGN);
         bytes[start..][..blob.len()].copy_from_slice(&blob);
@@ -93,7 +108,7 @@ impl Image {
     /// # Errors
     /// [`Error::Io`], [`Error::Blob`].
     pub fn read(path: &Path) -> Result<Self> {
-        Self::new(&read(path)?, path)
+        Self::new(&read(path)?).map_err(|e| Error::Blob { path: path.into(), reason: e.to_string() })
     }
 
     /// The model; its answers are those of the file's.
@@ -193,4 +208,16 @@ pub fn text(model: &Model<'_>, tokens: &[u16]) -> String {
 
 fn run(error: RunError) -> Error {
     Error::Run(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_first_columns_without_repetitions() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "two\ta\ntwo\tb\r\n\none\r\n").unwrap();
+        assert_eq!(sources(file.path()).unwrap(), ["two", "one"]);
+    }
 }

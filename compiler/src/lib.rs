@@ -8,12 +8,13 @@
 //! [`compile()`] does all of it. [`calibrate`] runs the trainer's float model and keeps ranges; [`lower`] knows both the
 //! network and the blob's operations; [`quantize`] and [`tiles`] know numbers alone, [`kinds`] how many bits each product gets and
 //! [`mixed`] how many it should; [`plan`] lets what is never in use at the same time share RAM; [`pack`] is the one writer of the
-//! format; [`report`] says what it cost. [`desktop`] runs blobs on the desktop, [`describe`] shows what is inside,
+//! format; [`compare`] decodes the same sources before and after, and [`report`] says what it cost. [`desktop`] runs blobs on the desktop, [`describe`] shows what is inside,
 //! [`boards`] what fits where, [`time`] how long a word takes there.
 
 pub mod boards;
 pub mod calibrate;
 pub mod cli;
+pub mod compare;
 mod compile;
 pub mod describe;
 pub mod desktop;

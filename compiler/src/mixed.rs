@@ -12,22 +12,20 @@ use kinglet_train::quant;
 use serde::Serialize;
 
 use crate::calibrate::Example;
-use crate::desktop::MAX_LENGTH;
+use crate::compare::Comparison;
+use crate::desktop::{Buffer, MAX_LENGTH};
 use crate::error::{Error, Result};
 use crate::kinds::{Kind, Kinds};
 
 /// What a product can become, from the most bytes to the least.
-const LADDER: [Kind; 3] = [Kind::Int8, Kind::Int4Groups(32), Kind::Int4];
-
-/// What a session's buffer is aligned to.
-const ALIGN: usize = 4;
+pub const LADDER: [Kind; 3] = [Kind::Int8, Kind::Int4Groups(32), Kind::Int4];
 
 /// When to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Bounds {
     /// The blob is small enough with so many bytes.
     pub flash: Option<usize>,
-    /// Points of word error rate above the trained network's, greedy, that may be lost.
+    /// Points of word error rate above the trained network's that may be lost.
     pub loss: Option<f64>,
 }
 
@@ -38,7 +36,7 @@ pub struct Measured {
     pub bytes: usize,
     /// Nats a target token, teacher forced, on dev pairs.
     pub cross_entropy: f64,
-    /// Word error rate of a greedy search on dev sources, percent.
+    /// Word error rate on dev sources, percent.
     pub wer: f64,
 }
 
@@ -56,20 +54,38 @@ pub struct Trade {
     pub measured: Measured,
 }
 
+impl Trade {
+    /// The product that changed, or that all began alike.
+    pub fn name(&self) -> &str {
+        if self.product.is_empty() { "all" } else { &self.product }
+    }
+}
+
+/// How the weights were chosen.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Choice {
+    /// Distinct dev sources whose word error rate was measured.
+    pub sources: usize,
+    /// Beam of those searches; 1 is greedy.
+    pub beam_size: usize,
+    /// The trained network's word error rate, percent.
+    pub float_wer: f64,
+    /// From int8 everywhere on.
+    pub steps: Vec<Trade>,
+}
+
 /// The weights of every product, and the steps that led to them.
 ///
-/// `cost` gives bytes and cross-entropy of a network with given kinds, and `wer` its word error rate; `float` is the trained
-/// network's.
+/// `cost` gives bytes and cross-entropy of a network with given kinds, `compare` its accuracy beside the trained network's.
 ///
 /// # Errors
 /// What the closures return.
 pub fn choose(
     config: &ModelConfig,
     bounds: Bounds,
-    float: f64,
-    mut cost: impl FnMut(&Kinds) -> Result<(usize, f64)>,
-    mut wer: impl FnMut(&Kinds) -> Result<f64>,
-) -> Result<(Kinds, Vec<Trade>)> {
+    cost: impl Fn(&Kinds) -> Result<(usize, f64)>,
+    compare: impl Fn(&Kinds) -> Result<Comparison>,
+) -> Result<(Kinds, Choice)> {
     let mut kinds = Kinds::all(Kind::Int8);
     let names = quant::products(config);
     let start = cost(&kinds)?;
@@ -86,7 +102,8 @@ pub fn choose(
         alone.push(rungs);
     }
 
-    let measured = Measured { bytes: start.0, cross_entropy: start.1, wer: wer(&kinds)? };
+    let Comparison { sources, beam_size, float, blob, .. } = compare(&kinds)?;
+    let measured = Measured { bytes: start.0, cross_entropy: start.1, wer: blob.wer };
     let mut steps = vec![Trade { product: String::new(), kind: Kind::Int8, kept: true, measured }];
     let mut bytes = start.0;
     let mut places = vec![0; names.len()];
@@ -110,8 +127,8 @@ pub fn choose(
         let mut next = kinds.clone();
         next.by_name.insert(names[product].clone(), LADDER[to]);
         let (next_bytes, cross_entropy) = cost(&next)?;
-        let measured = Measured { bytes: next_bytes, cross_entropy, wer: wer(&next)? };
-        let kept = bounds.loss.is_none_or(|loss| measured.wer - float <= loss);
+        let measured = Measured { bytes: next_bytes, cross_entropy, wer: compare(&next)?.blob.wer };
+        let kept = bounds.loss.is_none_or(|loss| measured.wer - float.wer <= loss);
         steps.push(Trade { product: names[product].clone(), kind: LADDER[to], kept, measured });
         if kept {
             (kinds, bytes, places[product]) = (next, next_bytes, to);
@@ -120,7 +137,7 @@ pub fn choose(
         }
     }
     let named = names.iter().map(|name| (name.clone(), kinds.get(name)));
-    Ok((Kinds::named(named.collect()), steps))
+    Ok((Kinds::named(named.collect()), Choice { sources, beam_size, float_wer: float.wer, steps }))
 }
 
 /// Mean cross-entropy of a blob's next-token distributions, nats a target token, teacher forced. Any number of threads
@@ -131,7 +148,7 @@ pub fn choose(
 pub fn cross_entropy(model: &Model<'_>, examples: &[Example], threads: usize) -> Result<f64> {
     let part = examples.len().div_ceil(threads.max(1)).max(1);
     let losses = |examples: &[Example]| {
-        let mut buffer = Vec::new();
+        let mut buffer = Buffer::default();
         examples.iter().map(|example| example_loss(model, &mut buffer, example)).collect::<Result<Vec<f64>>>()
     };
     let parts: Vec<Result<Vec<f64>>> = std::thread::scope(|scope| {
@@ -148,18 +165,13 @@ pub fn cross_entropy(model: &Model<'_>, examples: &[Example], threads: usize) ->
     Ok(sum / tokens.max(1) as f64)
 }
 
-fn example_loss(model: &Model<'_>, buffer: &mut Vec<u8>, example: &Example) -> Result<f64> {
+fn example_loss(model: &Model<'_>, buffer: &mut Buffer, example: &Example) -> Result<f64> {
     let refused = |e: kinglet::RunError| Error::Run(e.to_string());
     let length = |ids: &[u32]| ids.len().clamp(1, MAX_LENGTH.into()) as u16;
     let limits = Limits { source: length(&example.source), target: length(&example.target), beam: 1 };
     let ids = |ids: &[u32]| -> Vec<u16> { ids.iter().map(|&id| id as u16).collect() };
     let (source, target) = (ids(&example.source), ids(&example.target));
-    let ram = model.ram(&limits);
-    if buffer.len() < ram + ALIGN {
-        buffer.resize(ram + ALIGN, 0);
-    }
-    let start = buffer.as_ptr().align_offset(ALIGN);
-    let mut session = Session::new(model, &mut buffer[start..], limits).map_err(refused)?;
+    let mut session = Session::new(model, buffer.get(model.ram(&limits)), limits).map_err(refused)?;
     session.read_ids(&source).map_err(refused)?;
     let unit = LN_2 / f64::from(1u32 << model.description().logit_bits);
     let mut loss = 0.0;
@@ -179,6 +191,7 @@ fn example_loss(model: &Model<'_>, buffer: &mut Vec<u8>, example: &Example) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compare::Rates;
 
     /// Bytes and losses add up; the output layer loses most, and int4 a row more than in groups.
     fn cost(kinds: &Kinds) -> (usize, f64) {
@@ -197,8 +210,15 @@ mod tests {
 
     fn run(flash: Option<usize>, loss: Option<f64>) -> (Kinds, Vec<Trade>) {
         let bounds = Bounds { flash, loss };
-        let wer = |kinds: &Kinds| Ok(100.0 * cost(kinds).1);
-        choose(&ModelConfig::default(), bounds, 100.0, |kinds| Ok(cost(kinds)), wer).unwrap()
+        let rates = |wer| Rates { wer, per: 0.0, exact: 0.0 };
+        let compare = |kinds: &Kinds| {
+            let (float, blob) = (rates(100.0), rates(100.0 * cost(kinds).1));
+            Ok(Comparison { beam_size: 1, sources: 9, float, blob, agreement: 100.0 })
+        };
+        let (kinds, choice) =
+            choose(&ModelConfig::default(), bounds, |kinds| Ok(cost(kinds)), compare).unwrap();
+        assert_eq!((choice.sources, choice.beam_size, choice.float_wer), (9, 1, 100.0));
+        (kinds, choice.steps)
     }
 
     #[test]

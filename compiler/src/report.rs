@@ -1,18 +1,19 @@
 //! What compiling cost: bytes, RAM, rounding errors, saturations, and accuracy against the float model.
 
+mod chart;
 pub mod html;
+pub mod text;
 pub mod treemap;
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Display, Formatter};
 
-use kinglet_train::metrics::Scores;
 use serde::Serialize;
 
 use crate::boards::Fit;
 use crate::calibrate::Saturation;
+use crate::compare::{Comparison, Rates};
 use crate::describe::{Ram, Stretch};
-use crate::mixed::{Measured, Trade};
+use crate::mixed::Choice;
 use crate::pack::Tensor;
 
 /// Loss of word error rate, in points, above which the report says what to do.
@@ -20,36 +21,15 @@ const LARGE_LOSS: f64 = 0.3;
 /// Share of saturated values above which the report says what to do.
 const MANY_SATURATED: f64 = 1e-3;
 
-/// Rates of one kind of search on the dev set, in percent.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Rates {
-    /// Word error rate.
-    pub wer: f64,
-    /// Token error rate.
-    pub per: f64,
-    /// Lines exactly right.
-    pub exact: f64,
-}
-
-impl From<Scores> for Rates {
-    fn from(scores: Scores) -> Self {
-        Self { wer: scores.wer(), per: scores.per(), exact: scores.exact() }
-    }
-}
-
-/// Float against integers.
+/// The same network with other weights.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Comparison {
-    /// Beam of the search; 1 is greedy.
-    pub beam_size: usize,
-    /// Distinct sources decoded.
-    pub sources: usize,
-    /// The trained model.
-    pub float: Rates,
-    /// The blob.
-    pub blob: Rates,
-    /// Percent of sources for which both give the same target.
-    pub agreement: f64,
+pub struct Alternative {
+    /// What all weights are.
+    pub weights: String,
+    /// Size of its blob.
+    pub blob_bytes: usize,
+    /// Float against it, on the same sources and with the same beams as [`Report::accuracy`].
+    pub accuracy: Vec<Comparison>,
 }
 
 /// Attention of one source's best target.
@@ -92,13 +72,33 @@ pub struct Report {
     pub errors: BTreeMap<String, f64>,
     /// Values that saturate on data that was not calibrated on (all dev pairs when there are too few).
     pub saturation: Vec<Saturation>,
-    /// Float against integers on dev data.
+    /// Float against integers on dev data, by beam.
     pub accuracy: Vec<Comparison>,
+    /// The same network with all weights of one kind, when that was asked for and the blob is another.
+    pub alternatives: Vec<Alternative>,
     /// Alignments of a few dev sources; empty without attention.
     #[serde(skip)]
     pub pictures: Vec<Picture>,
-    /// The steps from int8 to the weights that were chosen, if they were.
-    pub trade: Vec<Trade>,
+    /// How the weights were chosen, if they were.
+    pub choice: Option<Choice>,
+}
+
+/// A line of the table of accuracies.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Numbers<'a> {
+    /// What computes: `float` or `trained`, or what weights are.
+    pub name: &'a str,
+    /// Size of its blob; none of the trained network.
+    pub bytes: Option<usize>,
+    /// Its rates.
+    pub rates: Rates,
+    /// Percent of sources with the trained network's target; none of itself.
+    pub agreement: Option<f64>,
+}
+
+/// What a search is called: `greedy` or `beam 4`.
+pub fn search_name(beam_size: usize) -> String {
+    if beam_size == 1 { "greedy".into() } else { format!("beam {beam_size}") }
 }
 
 impl Report {
@@ -107,6 +107,28 @@ impl Report {
         let trained = if self.trained_on_grid { "trained" } else { "float" };
         // Kinds that differ by product would fill the table.
         (trained, if self.weights.contains(',') { "mixed" } else { &self.weights })
+    }
+
+    /// Every search that was compared, with the trained network first, then blobs from the largest to the smallest.
+    pub fn numbers(&self) -> Vec<(&Comparison, Vec<Numbers<'_>>)> {
+        let (trained, integers) = self.sides();
+        let search = |(at, own): (usize, &'_ Comparison)| {
+            let blob = |name, bytes, c: &Comparison| Numbers {
+                name,
+                bytes: Some(bytes),
+                rates: c.blob,
+                agreement: Some(c.agreement),
+            };
+            let others = self.alternatives.iter().filter_map(|a| {
+                a.accuracy.get(at).map(|comparison| blob(a.weights.as_str(), a.blob_bytes, comparison))
+            });
+            let first = Numbers { name: trained, bytes: None, rates: own.float, agreement: None };
+            let mut all: Vec<Numbers<'_>> = others.chain([blob(integers, self.blob_bytes, own)]).collect();
+            all.sort_by_key(|numbers| std::cmp::Reverse(numbers.bytes));
+            all.insert(0, first);
+            all
+        };
+        self.accuracy.iter().enumerate().map(|(at, own)| (own, search((at, own)))).collect()
     }
 
     /// What to change when the integers lose much; empty when they do not.
@@ -138,133 +160,5 @@ impl Report {
             }
         }
         advice
-    }
-}
-
-/// Rows of a table, columns aligned: the first to the left, the others to the right.
-pub fn table(f: &mut Formatter<'_>, rows: &[Vec<String>]) -> fmt::Result {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|s| s.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    for row in rows {
-        let mut line = String::from(" ");
-        for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-            line += &if column == 0 { format!(" {cell:<width$}") } else { format!("  {cell:>width$}") };
-        }
-        writeln!(f, "{}", line.trim_end())?;
-    }
-    Ok(())
-}
-
-/// RAM by source length (down) and beam (across).
-pub fn ram_table(f: &mut Formatter<'_>, ram: &[Ram]) -> fmt::Result {
-    let mut beams: Vec<u8> = ram.iter().map(|r| r.beam).collect();
-    beams.sort_unstable();
-    beams.dedup();
-    let target = ram.first().map_or(0, |r| r.target);
-    writeln!(f, "RAM in bytes, by source tokens and beam ({target} target tokens)")?;
-    let head = std::iter::once("source".to_owned()).chain(beams.iter().map(|b| format!("beam {b}")));
-    let mut rows: Vec<Vec<String>> = vec![head.collect()];
-    for line in ram.chunk_by(|a, b| a.source == b.source) {
-        let cells =
-            std::iter::once(line[0].source.to_string()).chain(line.iter().map(|r| r.bytes.to_string()));
-        rows.push(cells.collect());
-    }
-    table(f, &rows)
-}
-
-/// RAM as a map: offset, bytes, what lies there.
-pub fn map_table(f: &mut Formatter<'_>, ram: &Ram, map: &[Stretch]) -> fmt::Result {
-    let Ram { source, target, beam, bytes } = ram;
-    writeln!(
-        f,
-        "map of the {bytes} bytes of RAM for {source} source tokens, {target} target tokens, beam {beam}"
-    )?;
-    let digits = bytes.to_string().len().max("offset".len());
-    writeln!(f, "  {:>digits$}  {:>digits$}  part", "offset", "bytes")?;
-    for stretch in map {
-        write!(f, "  {:>digits$}  {:>digits$}  {}", stretch.offset, stretch.bytes, stretch.part)?;
-        let held: Vec<String> = stretch.holds.iter().map(|h| format!("{} {}", h.role, h.bytes)).collect();
-        writeln!(f, "{}{}", if held.is_empty() { "" } else { ": " }, held.join(", "))?;
-    }
-    Ok(())
-}
-
-impl Display for Report {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {} bytes, CRC {:08x}\n", self.name, self.blob_bytes, self.crc)?;
-        writeln!(f, "tensors")?;
-        let mut rows = vec![vec!["name".to_owned(), "bytes".to_owned()]];
-        rows.extend(self.tensors.iter().map(|t| vec![t.name.clone(), t.bytes.to_string()]));
-        table(f, &rows)?;
-        writeln!(f)?;
-        ram_table(f, &self.ram)?;
-        writeln!(f)?;
-        map_table(f, &self.planned_ram, &self.map)?;
-        if let Some(fit) = &self.fit {
-            write!(f, "\n{fit}")?;
-        }
-        writeln!(f, "\nrounding error of weights ({})", self.weights)?;
-        let rows: Vec<Vec<String>> =
-            self.errors.iter().map(|(n, e)| vec![n.clone(), format!("{:.2} %", 100.0 * e)]).collect();
-        table(f, &rows)?;
-        if self.saturation.iter().any(|s| s.values > 0) {
-            writeln!(f, "\nsaturated values")?;
-            let rows: Vec<Vec<String>> = self
-                .saturation
-                .iter()
-                .map(|s| {
-                    vec![
-                        s.name.clone(),
-                        format!("{} of {}", s.beyond, s.values),
-                        format!("beyond {:.3}", s.limit),
-                    ]
-                })
-                .collect();
-            table(f, &rows)?;
-        }
-        if let Some(first) = self.accuracy.first() {
-            let (trained, integers) = self.sides();
-            writeln!(f, "\n{trained} against {integers} on {} dev sources, percent", first.sources)?;
-            let head = ["search", "", "WER", "PER", "exact", "same answer"].map(str::to_owned);
-            let mut rows = vec![head.to_vec()];
-            for c in &self.accuracy {
-                let name = if c.beam_size == 1 { "greedy".into() } else { format!("beam {}", c.beam_size) };
-                for (kind, rates, same) in [(trained, c.float, None), (integers, c.blob, Some(c.agreement))] {
-                    let percent = |v: f64| format!("{v:.2}");
-                    let same = same.map_or(String::new(), percent);
-                    rows.push(vec![
-                        if same.is_empty() { name.clone() } else { String::new() },
-                        kind.into(),
-                        percent(rates.wer),
-                        percent(rates.per),
-                        percent(rates.exact),
-                        same,
-                    ]);
-                }
-            }
-            table(f, &rows)?;
-        }
-        if !self.trade.is_empty() {
-            writeln!(f, "\nchoice of weights, on dev data")?;
-            let head = ["product", "becomes", "bytes", "nats a token", "WER", ""].map(str::to_owned);
-            let mut rows = vec![head.to_vec()];
-            rows.extend(self.trade.iter().map(|step| {
-                let Measured { bytes, cross_entropy, wer } = step.measured;
-                vec![
-                    if step.product.is_empty() { "all".into() } else { step.product.clone() },
-                    step.kind.to_string(),
-                    bytes.to_string(),
-                    format!("{cross_entropy:.5}"),
-                    format!("{wer:.2}"),
-                    if step.kept { String::new() } else { "undone".into() },
-                ]
-            }));
-            table(f, &rows)?;
-        }
-        for advice in self.advice() {
-            writeln!(f, "\n{advice}")?;
-        }
-        Ok(())
     }
 }

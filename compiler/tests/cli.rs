@@ -182,3 +182,47 @@ fn evaluate_and_inspect_speak_json() {
         .sum();
     assert!(listed < contents["data_bytes"].as_u64().unwrap());
 }
+
+#[test]
+fn times_are_told_for_the_lengths_of_given_words() {
+    let dir = workplace();
+    std::fs::write(dir.path().join("words.txt"), "abba\nab\n").unwrap();
+    let lengths = |data: &str| {
+        let output = kinglet(dir.path(), &format!("inspect m.kgl --board microbit-v1 --json{data}"), b"");
+        let contents: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let time = &contents["fit"]["time"];
+        // The blob is arranged for this core: what it takes is what is told.
+        assert_eq!(time["foreign"], false);
+        assert!(time["beam_4"]["ms"].as_f64().unwrap() > time["greedy"]["ms"].as_f64().unwrap());
+        ["source", "steps", "beam_4_steps"].map(|name| time["lengths"][name].as_f64().unwrap())
+    };
+    // Half of the planned 7 and 6.
+    assert_eq!(lengths(""), [3.5, 3.0, 3.0]);
+    let [source, steps, beam_4_steps] = lengths(" --data words.txt");
+    assert_eq!(source, 4.0);
+    assert!((1.0..=5.0).contains(&steps) && steps <= beam_4_steps);
+}
+
+/// A pipe nobody reads: `| head` after its last line.
+#[cfg(unix)]
+#[test]
+fn output_that_nobody_reads_ends_the_command_quietly() {
+    use std::os::unix::process::ExitStatusExt;
+    let dir = workplace();
+    let printing =
+        ["inspect m.kgl", "evaluate m.kgl --data dev.tsv", "compile --checkpoint run --dev dev.tsv -o n.kgl"];
+    for args in printing {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_kinglet"))
+            .args(args.split(' '))
+            .current_dir(dir.path())
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        let text = stderr(&output);
+        // 13 is SIGPIPE, of which shells make 141.
+        assert_eq!((output.status.signal(), text.as_str()), (Some(13), ""), "{args}");
+    }
+}

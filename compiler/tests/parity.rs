@@ -49,6 +49,8 @@ fn options(fold: Fold) -> Options {
         board: None,
         calibration_pairs: 100,
         evaluation_sources: 0,
+        alternatives: false,
+        selection_sources: 1000,
         threads: 1,
     }
 }
@@ -254,10 +256,13 @@ fn weights_are_chosen_by_their_loss_until_the_bound() {
     };
     let compiled = with(Some(int8 * 8 / 10), 1).unwrap();
     let report = &compiled.report;
-    assert!(report.blob_bytes <= int8 * 8 / 10 && report.trade.len() > 1);
-    assert_eq!(report.trade[0].measured.bytes, int8);
-    assert_eq!(report.trade.last().unwrap().measured.bytes, report.blob_bytes);
-    assert!(report.trade.windows(2).all(|steps| steps[1].measured.bytes < steps[0].measured.bytes));
+    let choice = report.choice.as_ref().unwrap();
+    // The planned beam, and as many sources as there are.
+    assert_eq!((choice.beam_size, choice.sources), (2, SOURCES.len()));
+    let bytes: Vec<usize> = choice.steps.iter().map(|step| step.measured.bytes).collect();
+    assert!(report.blob_bytes <= int8 * 8 / 10 && bytes.len() > 1);
+    assert_eq!((bytes[0], *bytes.last().unwrap()), (int8, report.blob_bytes));
+    assert!(bytes.windows(2).all(|steps| steps[1] < steps[0]));
     assert!(
         compiled.blob == with(Some(int8 * 8 / 10), 2).unwrap().blob,
         "any number of threads, the same bytes"

@@ -2,6 +2,7 @@
 
 use kinglet_compiler::boards::board;
 use kinglet_compiler::lower::{Plan, Source};
+use kinglet_compiler::mixed::Bounds;
 use kinglet_compiler::report::{Report, html};
 use kinglet_compiler::{Options, compile};
 use kinglet_train::config::{ModelConfig, Tokens};
@@ -19,22 +20,28 @@ const TARGETS: [&str; 4] = ["X Y", "<Y> &amp;", "]]> Z", "W"];
 fn report() -> Report {
     let source_vocab = Vocab::build(Tokens::Chars, SOURCES, 1);
     let target_vocab = Vocab::build(Tokens::Words, TARGETS, 1);
-    let model = Seq2Seq::new(&ModelConfig::default(), source_vocab.len(), target_vocab.len(), 5);
+    let mut config = ModelConfig::default();
+    (config.encoder.hidden, config.decoder.hidden, config.attention.size) = (8, 12, 6);
+    let model = Seq2Seq::new(&config, source_vocab.len(), target_vocab.len(), 5);
     let dev: Vec<Pair> = SOURCES
         .iter()
         .zip(TARGETS)
         .map(|(source, target)| Pair { source: (*source).into(), target: target.into() })
         .collect();
-    let options = Options {
+    let mut options = Options {
         plan: Plan::new(NAME, 12, 8),
         max_ram: None,
         max_flash: None,
         board: Some(board("pico2").unwrap()),
         calibration_pairs: 4,
         evaluation_sources: 4,
+        alternatives: true,
+        selection_sources: 4,
         threads: 1,
     };
     let source = Source { model: &model, source_vocab: &source_vocab, target_vocab: &target_vocab };
+    let int8 = compile(source, &dev, &options).unwrap().report.blob_bytes;
+    options.plan.mixed = Some(Bounds { flash: Some(int8 * 9 / 10), loss: None });
     compile(source, &dev, &options).unwrap().report
 }
 
@@ -77,6 +84,19 @@ fn the_page_is_well_formed_and_names_every_tensor() {
     }
     for stretch in &report.map {
         assert!(text.contains(&stretch.part), "{} is missing", stretch.part);
+    }
+    // Float, all weights alike and the blob's own, with their bytes; the steps that led to it.
+    for name in ["float", "int8", "int4:32", "int4", "mixed"] {
+        let numbers = report.numbers();
+        assert!(numbers.iter().all(|(_, lines)| lines.iter().any(|n| n.name == name)), "{name}");
+    }
+    for alternative in &report.alternatives {
+        assert!(text.contains(&alternative.blob_bytes.to_string()), "{alternative:?}");
+    }
+    let steps = &report.choice.as_ref().unwrap().steps;
+    assert!(steps.len() > 1 && page.matches("<circle").count() == steps.len());
+    for step in steps {
+        assert!(text.contains(&format!("{} {}: {} bytes", step.name(), step.kind, step.measured.bytes)));
     }
     assert!(text.contains(NAME) && text.contains("ab<&") && text.contains("pico2"));
 }

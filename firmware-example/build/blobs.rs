@@ -8,11 +8,27 @@ use kinglet::blob::schema::*;
 use kinglet::blob::{ALIGN, MAGIC, PREAMBLE, VERSION, checksum};
 use kinglet::kernels::{Bits, Layout};
 
+/// What weights are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Weights {
+    /// Their size.
+    pub bits: Bits,
+    /// Columns that share a multiplier; 0 without.
+    pub group: u16,
+}
+
+/// int8, a scale a row.
+pub const INT8: Weights = Weights { bits: Bits::Int8, group: 0 };
+/// int4, a scale a row.
+pub const INT4: Weights = Weights { bits: Bits::Int4, group: 0 };
+/// int4, a multiplier for 32 columns.
+pub const INT4_GROUPS: Weights = Weights { bits: Bits::Int4, group: 32 };
+
 /// Which operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernel {
     /// Matrix of `size` rows.
-    Matvec(Bits),
+    Matvec(Weights),
     /// LSTM of `size` units.
     Lstm,
     /// GRU of `size` units.
@@ -31,16 +47,16 @@ pub fn one_operation(layout: Layout, kernel: Option<Kernel>, input: u16, size: u
     let columns = usize::from(input) + usize::from(size);
     let embed = Op::Embed(Embed { table: data.random(2 * usize::from(input)), to: whole(x, input) });
     let operation = kernel.map(|kernel| match kernel {
-        Kernel::Matvec(bits) => Op::Linear(Linear {
+        Kernel::Matvec(weights) => Op::Linear(Linear {
             inputs,
-            matrix: data.matrix(bits, usize::from(size) * usize::from(input), size.into(), input.into()),
+            matrix: data.matrix(weights, usize::from(size) * usize::from(input), size.into(), input.into()),
             table: None,
             activation: Activation::None,
             to: whole(out, size),
         }),
         Kernel::Lstm => Op::Lstm(Lstm {
             inputs,
-            matrix: data.matrix(Bits::Int8, 4 * usize::from(size) * columns, 4 * usize::from(size), columns),
+            matrix: data.matrix(INT8, 4 * usize::from(size) * columns, 4 * usize::from(size), columns),
             table: None,
             cell_bits: 11,
             hidden,
@@ -49,7 +65,7 @@ pub fn one_operation(layout: Layout, kernel: Option<Kernel>, input: u16, size: u
         }),
         Kernel::Gru => Op::Gru(Gru {
             inputs,
-            matrix: data.matrix(Bits::Int8, 3 * usize::from(size) * columns, 4 * usize::from(size), columns),
+            matrix: data.matrix(INT8, 3 * usize::from(size) * columns, 4 * usize::from(size), columns),
             table: None,
             candidate_bits: 12,
             hidden,
@@ -109,7 +125,7 @@ pub fn logits(layout: Layout, size: u16) -> Vec<u8> {
 
 /// The blob of a decoder as G2P models have one: additive attention of 64 over values of 128, a GRU of 128 units over
 /// embedding and context, 72 logits. Its encoder only fills keys and values.
-pub fn decoder(layout: Layout) -> Vec<u8> {
+pub fn decoder(layout: Layout, weights: Weights) -> Vec<u8> {
     let (values, keys, hidden, query, embedded, context, logits) = (0, 1, 2, 3, 4, 5, 6);
     let (size, units, attention, embedding) = (72, 128, 64, 32);
     let mut data = Data::default();
@@ -139,7 +155,7 @@ pub fn decoder(layout: Layout) -> Vec<u8> {
         let rows = usize::from(to.width);
         Op::Linear(Linear {
             inputs: inputs.iter().copied().collect(),
-            matrix: data.matrix(Bits::Int8, rows * columns, rows, columns),
+            matrix: data.matrix(weights, rows * columns, rows, columns),
             table: None,
             activation: Activation::None,
             to,
@@ -161,7 +177,7 @@ pub fn decoder(layout: Layout) -> Vec<u8> {
     let columns = usize::from(embedding + units + units);
     let gru = Op::Gru(Gru {
         inputs: [whole(embedded, embedding), whole(context, units)].into_iter().collect(),
-        matrix: data.matrix(Bits::Int8, 3 * usize::from(units) * columns, 4 * usize::from(units), columns),
+        matrix: data.matrix(weights, 3 * usize::from(units) * columns, 4 * usize::from(units), columns),
         table: None,
         candidate_bits: 12,
         hidden,
@@ -223,7 +239,8 @@ impl Data {
 
     /// Appends a matrix of random weights, and row records that bring random sums over `columns` to a standard deviation
     /// of 1.25 in Q3.12, as a trained gate has.
-    pub fn matrix(&mut self, bits: Bits, weights: usize, rows: usize, columns: usize) -> Matrix {
+    pub fn matrix(&mut self, of: Weights, weights: usize, rows: usize, columns: usize) -> Matrix {
+        let Weights { bits, group } = of;
         let deviation = match bits {
             Bits::Int8 => 73.6 * 73.6 * (columns as f64).sqrt(),
             Bits::Int4 => 73.6 * 4.3 * (columns as f64).sqrt(),
@@ -236,8 +253,13 @@ impl Data {
         record.extend_from_slice(&mantissa.to_le_bytes());
         record.extend_from_slice(&[pre, 0]);
         let weights = self.random(bits.stream_bytes(weights) / 4);
+        let multipliers = match columns.checked_div(group.into()) {
+            // All of them one. The state's groups are counted anew, so that its last one may be another.
+            Some(groups) => self.tensor(&vec![1; rows * (groups + 2)]),
+            None => 0,
+        };
         let rows = self.tensor(&record.repeat(rows));
-        let matrix = MatrixRecord { weights, rows, multipliers: 0, group: 0, post, bits };
+        let matrix = MatrixRecord { weights, rows, multipliers, group, post, bits };
         self.tensor(&matrix.to_bytes())
     }
 

@@ -343,3 +343,25 @@ fn a_run_continues_on_integers() {
         assert!(code == 2 && (message.contains("2 to 8 bits") || message.contains("16 to 256")), "{message}");
     }
 }
+
+/// A pipe nobody reads: `| head` after its last line.
+#[cfg(unix)]
+#[test]
+fn output_that_nobody_reads_ends_the_command_quietly() {
+    use std::os::unix::process::ExitStatusExt;
+    let (run, data) = (trained().join("run"), trained().join("dev.tsv"));
+    for args in ["evaluate --metric per", "evaluate --json"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_kinglet-train"))
+            .args(args.split(' '))
+            .args(["--checkpoint", path(&run), "--data", path(&data)])
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        let text = text(&output.stderr);
+        // 13 is SIGPIPE, of which shells make 141.
+        assert_eq!((output.status.signal(), text.as_str()), (Some(13), ""), "{args}");
+    }
+}

@@ -5,7 +5,7 @@ use core::cell::Cell;
 
 use crate::arena::as_bytes;
 use crate::blob::schema::*;
-use crate::blob::{take_op, take_pass, tensor};
+use crate::blob::{take_pass, tensor};
 use crate::fixed::q15_to_i8;
 use crate::kernels::{self, Columns, LANES, Layout, Rows};
 use crate::ops;
@@ -122,8 +122,10 @@ impl<'m, 'b> Frame<'m, 'b> {
     fn pass(&mut self, body: &'m [u8], ops: u8) -> Option<&'m [u8]> {
         let mut rest = body;
         for _ in 0..ops {
-            let (op, after) = take_op(rest)?;
-            ops::run(self, &op)?;
+            let (op, after) = rest.split_first_chunk()?;
+            // Read where it lies, and not moved.
+            let Some(op) = &Op::from_bytes(op) else { return None };
+            ops::run(self, op)?;
             rest = after;
         }
         Some(rest)
@@ -131,8 +133,9 @@ impl<'m, 'b> Frame<'m, 'b> {
 
     /// Runs a pass at every source position, two at a time where its only operation keeps nothing from one to the next.
     fn positions(&mut self, pass: Pass, body: &'m [u8]) -> Option<&'m [u8]> {
-        let pairs =
-            LANES.min(self.layout.lanes()) == 2 && pass.ops == 1 && ops::independent(self, &take_op(body)?.0);
+        let pairs = LANES.min(self.layout.lanes()) == 2
+            && pass.ops == 1
+            && ops::independent(self, &Op::from_bytes(body.first_chunk()?)?);
         let mut rest = body;
         let mut done = 0;
         while done < self.source_len {
@@ -265,13 +268,21 @@ impl<'m, 'b> Frame<'m, 'b> {
         match self.slots.get(view.slot)?.kind {
             Kind::I8 => {
                 let row = self.bytes(view, lane)?;
-                fill(self.columns, gathered, lane, at, row.iter().map(|x| x.get() as i16 + offset))
+                if LANES == 2 && gathered.interleaved {
+                    return interleave(self.columns, lane, at, row.iter().map(|x| x.get() as i16 + offset));
+                }
+                kernels::columns_of_bytes(row, offset, self.columns.get_mut(lane * gathered.all + at..)?);
             }
             Kind::I16 => {
                 let row = self.words(view, lane)?;
-                fill(self.columns, gathered, lane, at, row.iter().map(|x| q15_to_i8(x.get()) as i16 + offset))
+                if LANES == 2 && gathered.interleaved {
+                    let values = row.iter().map(|x| q15_to_i8(x.get()) as i16 + offset);
+                    return interleave(self.columns, lane, at, values);
+                }
+                kernels::columns_of_words(row, offset, self.columns.get_mut(lane * gathered.all + at..)?);
             }
         }
+        Some(())
     }
 
     fn pad(&mut self, gathered: &Gathered, lane: usize, range: core::ops::Range<usize>) -> Option<()> {
@@ -279,7 +290,11 @@ impl<'m, 'b> Frame<'m, 'b> {
             return Some(());
         }
         let offset = self.layout.column_offset();
-        fill(self.columns, gathered, lane, range.start, range.map(|_| offset))
+        if LANES == 2 && gathered.interleaved {
+            return interleave(self.columns, lane, range.start, range.map(|_| offset));
+        }
+        self.columns.get_mut(lane * gathered.all..)?.get_mut(range)?.fill(offset);
+        Some(())
     }
 
     /// Computes rows for every lane from gathered columns.
@@ -328,34 +343,23 @@ impl<'m, 'b> Frame<'m, 'b> {
     }
 }
 
-/// Writes columns of a lane from `at` on.
+/// Writes columns of a lane from `at` on: two of the first lane, two of the second, and so on.
 #[inline]
-fn fill(
+fn interleave(
     columns: &mut [i16],
-    gathered: &Gathered,
     lane: usize,
-    at: usize,
-    values: impl Iterator<Item = i16>,
+    mut at: usize,
+    mut values: impl Iterator<Item = i16>,
 ) -> Option<()> {
-    if LANES == 2 && gathered.interleaved {
-        // Two columns of the first lane, two of the second, ...
-        let mut values = values;
-        let mut at = at;
-        if at & 1 == 1 {
-            *columns.get_mut(2 * at - 1 + 2 * lane)? = values.next()?;
-            at += 1;
-        }
-        for to in columns.get_mut(2 * at + 2 * lane..)?.chunks_mut(4) {
-            let (Some(value), Some(to)) = (values.next(), to.first_chunk_mut::<2>()) else { break };
-            to[0] = value;
-            if let Some(value) = values.next() {
-                to[1] = value;
-            }
-        }
-    } else {
-        let columns = columns.get_mut(lane * gathered.all + at..)?;
-        for (column, value) in columns.iter_mut().zip(values) {
-            *column = value;
+    if at & 1 == 1 {
+        *columns.get_mut(2 * at - 1 + 2 * lane)? = values.next()?;
+        at += 1;
+    }
+    for to in columns.get_mut(2 * at + 2 * lane..)?.chunks_mut(4) {
+        let (Some(value), Some(to)) = (values.next(), to.first_chunk_mut::<2>()) else { break };
+        to[0] = value;
+        if let Some(value) = values.next() {
+            to[1] = value;
         }
     }
     Some(())

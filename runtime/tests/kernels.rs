@@ -15,3 +15,8 @@ fn gates_agree_with_the_definition() {
     let agreed = cases::gates().unwrap_or_else(|difference| panic!("{difference}"));
     assert!(agreed > 1000, "{agreed}");
 }
+
+#[test]
+fn columns_agree_with_the_definition() {
+    cases::columns().unwrap_or_else(|difference| panic!("{difference}"));
+}

@@ -7,7 +7,6 @@ use anyhow::{Context, bail};
 use kinglet::kernels::Isa;
 use kinglet::{Limits, Model, Options, Session};
 use kinglet_train::cli::Usage;
-use kinglet_train::data::corpus;
 use serde::Serialize;
 
 use crate::desktop::{self, Buffer, Image};
@@ -83,9 +82,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     let image = Image::read(&args.blob)?;
     let model = image.model();
-    let pairs = args.data.as_deref().map(corpus::read).transpose()?;
-    let words: Vec<&str> = match &pairs {
-        Some(pairs) => corpus::group(pairs).iter().map(|case| case.source).collect(),
+    let sources = args.data.as_deref().map(desktop::sources).transpose()?;
+    let words: Vec<&str> = match &sources {
+        Some(sources) => sources.iter().map(String::as_str).collect(),
         None => WORDS.to_vec(),
     };
     if words.is_empty() {
@@ -120,6 +119,7 @@ fn name(isa: Isa) -> &'static str {
     match isa {
         Isa::Avx512Vnni => "AVX-512 VNNI",
         Isa::Avx2 => "AVX2",
+        Isa::Sse2 => "SSE2",
         Isa::Plain => "portable",
     }
 }

@@ -56,6 +56,15 @@ fn named_kind(text: &str) -> Result<(String, Kind), String> {
     Ok((name.to_owned(), kind.parse()?))
 }
 
+/// A number, or all.
+fn at_most(text: &str) -> Result<usize, String> {
+    if text == "all" {
+        Ok(usize::MAX)
+    } else {
+        text.parse().map_err(|_| format!("\"{text}\" is neither a number nor all"))
+    }
+}
+
 /// Quantize a checkpoint and pack it into one blob
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -99,7 +108,7 @@ pub struct Args {
     /// Longest target in tokens to plan RAM for [default: the checkpoint's data.max_target_len]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_PLANNED))]
     max_target: Option<u16>,
-    /// Widest beam to plan RAM for
+    /// Widest beam to plan RAM for; it is the one that is compared beside greedy search, and that --weights auto measures with
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
     beam_size: u8,
     /// Refuse a model that needs more RAM for the planned lengths and beam
@@ -108,19 +117,22 @@ pub struct Args {
     /// Refuse a larger blob; with --weights auto, stop at one that is not
     #[arg(long, value_name = "BYTES")]
     max_flash: Option<usize>,
-    /// With --weights auto: points of WER (greedy, dev) that may be lost
+    /// With --weights auto: points of WER, with the planned beam, that may be lost
     #[arg(long, value_name = "POINTS")]
     max_loss: Option<f64>,
+    /// With --weights auto: dev pairs, and distinct sources, on which losses are measured, at most; or all
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = at_most)]
+    selection_sources: usize,
     /// Pairs to calibrate on, at most
     #[arg(long, value_name = "N", default_value_t = 512)]
     calibration_pairs: usize,
-    /// Distinct sources on which float and integers are compared, at most; 0 skips it
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    /// Distinct sources on which float and integers are compared, at most; or all; 0 skips it
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = at_most)]
     evaluation_sources: usize,
     /// Threads [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Also write the report as a page of HTML
+    /// Also write the report as a page of HTML; it compares the network with all weights of one kind, too, for each kind
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Print the report as one JSON object
@@ -164,6 +176,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     options.max_flash = args.max_flash;
     options.calibration_pairs = args.calibration_pairs.max(1);
     options.evaluation_sources = args.evaluation_sources;
+    options.selection_sources = args.selection_sources;
+    options.alternatives = args.report.is_some();
     options.threads = args.threads.unwrap_or(options.threads);
 
     let compiled = compile(source(&checkpoint), &dev, &options)?;
@@ -210,6 +224,8 @@ pub fn options(checkpoint: &Checkpoint, name: &str) -> Options {
         board: None,
         calibration_pairs: 512,
         evaluation_sources: 1000,
+        alternatives: false,
+        selection_sources: 1000,
         threads: super::cores(),
     }
 }

@@ -14,9 +14,10 @@ use kinglet_train::tasks::{self, Task};
 use kinglet_train::trainer::{End, Run, Start};
 
 use super::{attention, compile};
-use crate::compile::{Compiled, compare, compile as compile_model};
-use crate::desktop::{self, Buffer};
-use crate::report::Comparison;
+use crate::compare::{Comparison, Reference};
+use crate::compile::{Compiled, compile as compile_model};
+use crate::desktop::{self, Buffer, Image};
+use crate::report::search_name;
 
 /// Unseen sources shown with their answers.
 const SAMPLES: usize = 6;
@@ -91,18 +92,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let compiled = compile_model(compile::source(&checkpoint), &data.dev, &options)?;
     let blob = args.out.join(format!("{name}.kgl"));
     write_atomically(&blob, &compiled.blob)?;
-    let model = desktop::load(&compiled.blob, &blob)?;
-    let compared = |beam| compare(compile::source(&checkpoint), &model, &data.test, beam, &options);
-    let (greedy, beam) = (compared(1)?, compared(4)?);
+    let image = Image::read(&blob)?;
+    let source = compile::source(&checkpoint);
+    let reference = Reference::new(source, &data.test, &[1, 4], options.plan.max_target, options.threads);
+    let compared = reference.compare(&image.model())?;
 
-    samples(&model, &data.test)?;
-    tell(&compiled, &blob, &args.out, &greedy, &beam);
+    samples(&image.model(), &data.test)?;
+    tell(&compiled, &blob, &args.out, &compared);
     if args.json {
         let summary = Summary {
             task: name,
             train_seconds,
-            float_exact_match: greedy.float.exact / 100.0,
-            int8_exact_match: greedy.blob.exact / 100.0,
+            float_exact_match: compared[0].float.exact / 100.0,
+            int8_exact_match: compared[0].blob.exact / 100.0,
             blob_bytes: compiled.report.blob_bytes,
             ram_bytes: compiled.report.planned_ram.bytes,
         };
@@ -139,13 +141,13 @@ fn samples(model: &Model<'_>, test: &[Pair]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn tell(compiled: &Compiled, blob: &Path, out: &Path, greedy: &Comparison, beam: &Comparison) {
+fn tell(compiled: &Compiled, blob: &Path, out: &Path, compared: &[Comparison]) {
     let report = &compiled.report;
     let ram = report.planned_ram;
-    println!("\nexact match on {} unseen sources, percent", greedy.sources);
+    println!("\nexact match on {} unseen sources, percent", compared[0].sources);
     println!("          float  {:>6}", report.sides().1);
-    for (name, c) in [("greedy", greedy), ("beam 4", beam)] {
-        println!("  {name}  {:5.2}   {:5.2}", c.float.exact, c.blob.exact);
+    for c in compared {
+        println!("  {}  {:5.2}   {:5.2}", search_name(c.beam_size), c.float.exact, c.blob.exact);
     }
     println!(
         "\n{}: {} bytes of flash, {} bytes of RAM (greedy, {} source and {} target tokens)",

@@ -11,8 +11,9 @@ use serde::Serialize;
 
 use crate::boards::{Board, Fit, board, fit};
 use crate::describe::{self, Layer, Ram, SlotInfo, Stretch};
-use crate::desktop;
-use crate::report::{map_table, ram_table, table};
+use crate::desktop::{self, Image};
+use crate::report::text::{map_table, ram_table, table};
+use crate::time::Lengths;
 
 /// Show what is inside a blob: layers, shapes, bytes, RAM by source length and beam
 #[derive(Debug, clap::Args)]
@@ -22,6 +23,10 @@ pub struct Args {
     /// The board to tell what fits for
     #[arg(long, value_name = "NAME", value_parser = board)]
     board: Option<Board>,
+    /// Sources, a line each, whose mean lengths the board's times are told for; what follows a tab is not read [default: half of
+    /// the planned lengths]
+    #[arg(long, value_name = "FILE", requires = "board")]
+    data: Option<PathBuf>,
     /// Beam of the map of RAM
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
     beam_size: u8,
@@ -33,11 +38,19 @@ pub struct Args {
 /// Shows as the arguments say.
 ///
 /// # Errors
-/// Whatever reading the blob gives.
+/// Whatever reading the blob and the data gives.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let bytes = desktop::read(&args.blob)?;
     let model = desktop::load(&bytes, &args.blob)?;
-    let contents = Contents::new(&model, bytes.len(), args);
+    let lengths = match &args.data {
+        Some(path) => {
+            let sources = desktop::sources(path)?;
+            let texts: Vec<&str> = sources.iter().map(String::as_str).collect();
+            Lengths::of(&Image::new(&bytes)?.model(), &texts, super::cores())?
+        }
+        None => Lengths::planned(&model),
+    };
+    let contents = Contents::new(&model, bytes.len(), lengths, args);
     let text = if args.json { serde_json::to_string(&contents)? + "\n" } else { contents.to_string() };
     std::io::stdout().write_all(text.as_bytes()).context("cannot write standard output")
 }
@@ -68,7 +81,7 @@ struct Contents {
 }
 
 impl Contents {
-    fn new(model: &Model<'_>, bytes: usize, args: &Args) -> Self {
+    fn new(model: &Model<'_>, bytes: usize, lengths: Lengths, args: &Args) -> Self {
         let vocabulary = |vocab: kinglet::Vocab<'_>| Vocabulary {
             size: vocab.size(),
             tokens: match vocab.tokens() {
@@ -78,8 +91,6 @@ impl Contents {
             },
         };
         let planned = model.limits(args.beam_size);
-        // Without data to take means of: half as long as planned.
-        let word = [planned.source, planned.target + 1].map(|tokens| f64::from(tokens) / 2.0);
         Self {
             name: model.name().to_owned(),
             format: VERSION,
@@ -95,7 +106,7 @@ impl Contents {
             ram: describe::ram(model),
             planned_ram: describe::planned(model, args.beam_size),
             map: describe::map(model, &planned),
-            fit: args.board.map(|board| fit(board, model, bytes, planned, word)),
+            fit: args.board.map(|board| fit(board, model, bytes, planned, lengths)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The command line: one file a subcommand, each an `Args` and a `run`.
 //!
 //! Results go to standard output and everything else to standard error. Exit codes: 0 done, 1 failed on data or
-//! files, 2 wrong usage, 130 interrupted.
+//! files, 2 wrong usage, 130 interrupted; SIGPIPE when nobody reads the output any more.
 
 pub mod attention;
 pub mod bench;
@@ -15,7 +15,7 @@ pub mod run;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use kinglet_train::cli::report;
+use kinglet_train::cli::{pipe, report};
 
 /// Compiles sequence-to-sequence networks for microcontrollers and runs them on the desktop.
 #[derive(Debug, Parser)]
@@ -37,6 +37,7 @@ enum Command {
 
 /// Reads the arguments of the process, does what they ask, and tells how it ended.
 pub fn main() -> ExitCode {
+    pipe::end_quietly();
     let result = match Cli::parse().command {
         Command::Compile(args) => compile::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),

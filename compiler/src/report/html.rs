@@ -2,21 +2,23 @@
 
 use std::fmt::{self, Write as _};
 
+use super::chart::{self, Point};
 use super::treemap::{Rect, squarify};
-use super::{Comparison, Picture, Rates, Report};
+use super::{Picture, Report, search_name};
+use crate::mixed::{Choice, Measured};
 
 /// Size of the pictures in their own units; they are as wide as the screen.
-const WIDTH: f64 = 720.0;
+pub(super) const WIDTH: f64 = 720.0;
 const TREEMAP_HEIGHT: f64 = 480.0;
 /// Widest and highest letters of a label, in those units.
-const LETTER: (f64, f64) = (6.2, 12.0);
+pub(super) const LETTER: (f64, f64) = (6.2, 12.0);
 
 const STYLE: &str = "\
 body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;padding:1rem;max-width:50rem;color:#222;background:#fff}\
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}\
 svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,sans-serif;fill:#222}\
-.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem}\
-td,th{padding:.15rem .6rem;text-align:right;border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}\
+.wide{overflow-x:auto;margin:.6rem 0}table{border-collapse:collapse;font-size:.9rem}\
+td,th{padding:.15rem .6rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}td:first-child,th:first-child{text-align:left}\
 .bar{background:#6a9fd0;height:.7rem;min-width:1px}.note{background:#fff3cd;padding:.5rem 1rem}\
 figure{margin:1rem 0}figcaption{font-size:.9rem}";
 
@@ -53,7 +55,10 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
     for advice in report.advice() {
         writeln!(out, "<p class=\"note\">{}</p>", escape(&advice))?;
     }
-    accuracy(out, &report.accuracy)?;
+    accuracy(out, report)?;
+    if let Some(choice) = &report.choice {
+        self::choice(out, choice)?;
+    }
     if let Some(fit) = &report.fit {
         writeln!(out, "<h2>The board</h2>\n<pre class=\"wide\">{}</pre>", escape(&fit.to_string()))?;
     }
@@ -70,7 +75,7 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
 }
 
 /// Text as it stands in HTML. What XML has no characters for becomes the replacement character.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -107,21 +112,67 @@ fn bar(value: f64, most: f64) -> String {
     format!("<div style=\"width:8rem\"><div class=\"bar\" style=\"width:{share:.1}%\"></div></div>")
 }
 
-fn accuracy(out: &mut String, accuracy: &[Comparison]) -> fmt::Result {
-    let Some(first) = accuracy.first() else { return Ok(()) };
+fn percent(value: f64) -> String {
+    format!("{value:.2}")
+}
+
+fn accuracy(out: &mut String, report: &Report) -> fmt::Result {
+    let Some(first) = report.accuracy.first() else { return Ok(()) };
     writeln!(out, "<h2>Accuracy on {} dev sources, percent</h2>", first.sources)?;
-    let row = |search: &str, kind: &str, rates: Rates, same: String| {
-        let percent = |v: f64| format!("{v:.2}");
-        vec![search.into(), kind.into(), percent(rates.wer), percent(rates.per), percent(rates.exact), same]
-    };
-    let rows = accuracy.iter().flat_map(|c| {
-        let search = if c.beam_size == 1 { "greedy".into() } else { format!("beam {}", c.beam_size) };
-        [
-            row(&search, "float", c.float, String::new()),
-            row(&search, "integers", c.blob, format!("{:.2}", c.agreement)),
+    for (comparison, numbers) in report.numbers() {
+        let rows = numbers.iter().map(|n| {
+            vec![
+                escape(n.name),
+                n.bytes.map_or(String::new(), |bytes| bytes.to_string()),
+                percent(n.rates.wer),
+                percent(n.rates.per),
+                percent(n.rates.exact),
+                n.agreement.map_or(String::new(), percent),
+            ]
+        });
+        let search = search_name(comparison.beam_size);
+        table(out, &[&search, "bytes", "WER", "PER", "exact", "same"], rows)?;
+    }
+    Ok(())
+}
+
+/// The steps to mixed weights: what each cost and saved.
+fn choice(out: &mut String, choice: &Choice) -> fmt::Result {
+    let search = search_name(choice.beam_size);
+    writeln!(out, "<h2>Accuracy against bytes, as weights were chosen</h2>")?;
+    writeln!(
+        out,
+        "<p>Word error rate, {search}, on {} dev sources; one source is {} points. Dashed: the network as it was trained. Hollow: \
+         undone, because it lost too much.</p>",
+        choice.sources,
+        percent(100.0 / choice.sources.max(1) as f64)
+    )?;
+    let points: Vec<Point> = choice
+        .steps
+        .iter()
+        .enumerate()
+        .map(|(number, step)| Point {
+            x: step.measured.bytes as f64,
+            y: step.measured.wer,
+            label: if number == 0 { step.kind.to_string() } else { number.to_string() },
+            title: format!("{} {}: {} bytes", step.name(), step.kind, step.measured.bytes),
+            kept: step.kept,
+        })
+        .collect();
+    chart::draw(out, &points, choice.float_wer, ["bytes", "WER, percent"])?;
+    let rows = choice.steps.iter().enumerate().map(|(number, step)| {
+        let Measured { bytes, cross_entropy, wer } = step.measured;
+        let number = if number == 0 { String::new() } else { format!("{number} ") };
+        vec![
+            format!("{number}{}", escape(step.name())),
+            step.kind.to_string(),
+            bytes.to_string(),
+            percent(wer),
+            format!("{cross_entropy:.4}"),
+            if step.kept { String::new() } else { "undone".into() },
         ]
     });
-    table(out, &["search", "numbers", "WER", "PER", "exact", "same answer"], rows)
+    table(out, &["product", "becomes", "bytes", "WER", "nats a token", ""], rows)
 }
 
 fn colour(name: &str) -> &'static str {

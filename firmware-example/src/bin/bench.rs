@@ -79,7 +79,7 @@ fn ticks(
     ram: &mut [u8],
     counter: &mut Counter,
     repetitions: usize,
-) -> Option<u32> {
+) -> Option<u64> {
     let (positions, len, beam) = match measure {
         Measure::Encode => (1 + repetitions, 1, 1),
         Measure::Search { beam } => (SOURCE, 2 + repetitions as u16, beam),

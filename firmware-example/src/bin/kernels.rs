@@ -17,7 +17,7 @@ entry!(start, ROOM: cases::Room = cases::Room::new());
 
 fn start(room: &mut cases::Room) -> ! {
     let Some(mut out) = Board::take() else { process::exit(1) };
-    let agreed = cases::products(room).and_then(|products| Ok((products, cases::gates()?)));
+    let agreed = cases::columns().and_then(|_| Ok((cases::products(room)?, cases::gates()?)));
     match agreed {
         Ok((products, gates)) => {
             writeln!(out, "{products} products and {gates} gates agree").ok();

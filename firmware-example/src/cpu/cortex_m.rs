@@ -46,14 +46,14 @@ pub struct Counter(());
 
 impl Counter {
     /// What a difference of two readings is taken modulo: this plus one. 24 bits are 8 million instructions or more.
-    pub const MASK: u32 = 0xFF_FFFF;
+    pub const MASK: u64 = 0xFF_FFFF;
 
     /// The counter, started. Once in a program.
     pub fn start() -> Self {
         // SAFETY: nothing else in these programs uses SysTick.
         let mut timer = unsafe { cortex_m::Peripherals::steal() }.SYST;
         timer.set_clock_source(SystClkSource::Core);
-        timer.set_reload(Self::MASK);
+        timer.set_reload(Self::MASK as u32);
         timer.clear_current();
         timer.enable_counter();
         Self(())
@@ -61,18 +61,18 @@ impl Counter {
 
     /// The ticks that `work` takes, between the markers by which `scripts/cycles.c` knows it.
     #[inline(never)]
-    pub fn count<T>(&mut self, work: impl FnOnce() -> T) -> (u32, T) {
+    pub fn count<T>(&mut self, work: impl FnOnce() -> T) -> (u64, T) {
         let start = SYST::get_current();
         begin();
         let result = work();
         end();
-        (start.wrapping_sub(SYST::get_current()) & Self::MASK, result) // it counts down
+        (u64::from(start.wrapping_sub(SYST::get_current())) & Self::MASK, result) // it counts down
     }
 
     /// The instructions that `ticks` are, in 1/16.
-    pub fn sixteenths(ticks: u32) -> u64 {
+    pub fn sixteenths(ticks: u64) -> u64 {
         // Ticks of 10^6 / CORE_KHZ ns, instructions of 64 ns.
-        u64::from(ticks) * 250_000 / u64::from(board::CORE_KHZ)
+        ticks * 250_000 / u64::from(board::CORE_KHZ)
     }
 }
 

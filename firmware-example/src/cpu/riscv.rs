@@ -53,7 +53,7 @@ pub struct Counter(());
 
 impl Counter {
     /// What a difference of two readings is taken modulo: this plus one.
-    pub const MASK: u32 = u32::MAX;
+    pub const MASK: u64 = u64::MAX;
 
     /// The counter, which always runs.
     pub fn start() -> Self {
@@ -62,14 +62,14 @@ impl Counter {
 
     /// The ticks that `work` takes.
     #[inline(never)]
-    pub fn count<T>(&mut self, work: impl FnOnce() -> T) -> (u32, T) {
-        let start = riscv::register::minstret::read();
+    pub fn count<T>(&mut self, work: impl FnOnce() -> T) -> (u64, T) {
+        let start = riscv::register::minstret::read64();
         let result = work();
-        (riscv::register::minstret::read().wrapping_sub(start) as u32, result)
+        (riscv::register::minstret::read64().wrapping_sub(start), result)
     }
 
     /// The instructions that `ticks` are, in 1/16.
-    pub fn sixteenths(ticks: u32) -> u64 {
-        u64::from(ticks) / 4
+    pub fn sixteenths(ticks: u64) -> u64 {
+        ticks / 4
     }
 }

@@ -1,13 +1,14 @@
 //! The command line: one file a subcommand, each an `Args` and a `run`.
 //!
 //! Results go to standard output and everything else to standard error. Exit codes: 0 done, 1 failed on data or
-//! files, 2 wrong usage, 130 interrupted.
+//! files, 2 wrong usage, 130 interrupted; SIGPIPE when nobody reads the output any more.
 
 pub mod decode;
 pub mod distill;
 pub mod evaluate;
 pub mod generate;
 pub mod options;
+pub mod pipe;
 pub mod progress;
 pub mod train;
 
@@ -42,6 +43,7 @@ pub const INTERRUPTED: u8 = 130;
 
 /// Reads the arguments of the process, does what they ask, and tells how it ended.
 pub fn main() -> ExitCode {
+    pipe::end_quietly();
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args).map(|()| ExitCode::SUCCESS),

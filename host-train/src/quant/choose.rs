@@ -34,31 +34,48 @@ impl Scheme {
             (name.clone(), config.products.get(&name).copied().unwrap_or(default))
         };
         let products: BTreeMap<String, Kind> = names.into_iter().map(kind).collect();
-        let fold = fold(model, config.fold, &products);
-
         let ranges = ranges(model, pairs)?;
         let largest = |name: &str| f64::from(ranges.get(name).copied().unwrap_or(0.0));
-        let mut bits = BTreeMap::new();
-        for (name, most) in quantities(m) {
+        let bits = |names: &[String], scale: f64, most| {
+            let magnitude = names.iter().map(|name| largest(name)).fold(0.0, f64::max);
+            fraction_bits(magnitude * scale, most)
+        };
+        Ok(Self::with(model, products, config.fold, bits, |key| largest(key) / 127.0))
+    }
+
+    /// The scheme of a network with the given weights, its grids where calibration puts them: `bits` gives the fraction bits, at
+    /// most so many, that quantities share when their values are multiplied by a scale; `unit` what an int8 unit of a
+    /// quantity is worth. Quantities go by the names of [`Seq2Seq::observe`].
+    pub fn with(
+        model: &Seq2Seq,
+        products: BTreeMap<String, Kind>,
+        how: Fold,
+        bits: impl Fn(&[String], f64, u8) -> u8,
+        unit: impl Fn(&str) -> f64,
+    ) -> Self {
+        let m = &model.config;
+        let grid = |(name, most): (String, u8)| {
             let log2 = matches!(name.as_str(), "decoder.attention.score" | "decoder.logits");
-            let mut magnitude = largest(&name) * if log2 { LOG2_E } else { 1.0 };
+            let mut names = vec![name.clone()];
             if m.bridge == Bridge::Copy && name.ends_with(".cell") {
                 // Encoder and decoder work on one state.
-                let other = |side: &str| largest(&format!("{side}{}", &name["encoder".len()..]));
-                magnitude = other("encoder").max(other("decoder"));
+                let layer = &name["encoder".len()..];
+                names = ["encoder", "decoder"].map(|side| format!("{side}{layer}")).into();
             }
             // The runtime needs two bits of a logit behind the point.
             let least = if name == "decoder.logits" { 2 } else { 0 };
-            bits.insert(name, fraction_bits(magnitude, most).max(least));
-        }
+            (name, bits(&names, if log2 { LOG2_E } else { 1.0 }, most).max(least))
+        };
         let key_scale = match m.attention.kind {
             AttentionKind::None => 0,
             AttentionKind::Additive => {
-                let scale = largest("decoder.attention.key") / 127.0 * power_of_two(KEY_SCALE_BITS);
+                let scale = unit("decoder.attention.key") * power_of_two(KEY_SCALE_BITS);
                 scale.round().clamp(1.0, 65_535.0) as u16
             }
         };
-        Ok(Self { key_scale, products, fold, bits })
+        let fold = fold(model, how, &products);
+        let bits = quantities(m).into_iter().map(grid).collect();
+        Self { key_scale, products, fold, bits }
     }
 }
 

@@ -53,12 +53,11 @@ impl Record<'_> {
         bytes.map_or(View { slot: 0, start: 0, width: 0 }, View::from_bytes)
     }
 
-    fn inputs(self) -> Option<Inputs> {
-        let mut inputs = Inputs::new();
+    fn inputs(self, to: &mut Inputs) -> Option<()> {
         for i in 0..self.0[1] as usize {
-            inputs.push(self.view(VIEWS + i * VIEW_BYTES)).ok()?;
+            to.push(self.view(VIEWS + i * VIEW_BYTES)).ok()?;
         }
-        Some(inputs)
+        Some(())
     }
 
     fn table(self) -> Option<Table> {
@@ -78,10 +77,10 @@ impl Op {
         let record = Record(bytes);
         let (small, matrix) = (bytes[2], record.word(4));
         let [hidden, cell, values] = [bytes[SLOTS], bytes[SLOTS + 1], bytes[SLOTS + 2]];
-        Some(match bytes[0] {
+        let mut op = match bytes[0] {
             0 => Self::Embed(Embed { table: matrix, to: record.view(TO) }),
             1 => Self::Linear(Linear {
-                inputs: record.inputs()?,
+                inputs: Inputs::new(),
                 matrix,
                 table: record.table(),
                 activation: match small.checked_sub(1) {
@@ -91,7 +90,7 @@ impl Op {
                 to: record.view(TO),
             }),
             2 => Self::Gru(Gru {
-                inputs: record.inputs()?,
+                inputs: Inputs::new(),
                 matrix,
                 table: record.table(),
                 candidate_bits: small,
@@ -99,7 +98,7 @@ impl Op {
                 out: record.out(),
             }),
             3 => Self::Lstm(Lstm {
-                inputs: record.inputs()?,
+                inputs: Inputs::new(),
                 matrix,
                 table: record.table(),
                 cell_bits: small,
@@ -123,7 +122,15 @@ impl Op {
                 to: record.view(TO),
             }),
             _ => return None,
-        })
+        };
+        // Inputs are read to where they stay.
+        if let Self::Linear(Linear { inputs, .. })
+        | Self::Gru(Gru { inputs, .. })
+        | Self::Lstm(Lstm { inputs, .. }) = &mut op
+        {
+            record.inputs(inputs)?;
+        }
+        Some(op)
     }
 
     /// The bytes of an operation.

@@ -346,15 +346,16 @@ impl MatrixRecord {
 
     /// The matrix that these bytes mean, if any.
     pub fn from_bytes(bytes: &[u8; 16]) -> Option<Self> {
-        let mut bytes = Bytes(bytes);
-        let [weights, rows, multipliers] = [bytes.u32()?, bytes.u32()?, bytes.u32()?];
-        let group = bytes.u16()?;
-        let (post, bits) = match *bytes.0 {
-            [post, 8] => (post, Bits::Int8),
-            [post, 4] => (post, Bits::Int4),
+        let [weights, rows, multipliers, [g0, g1, post, bits]] = bytes.as_chunks::<4>().0 else {
+            return None;
+        };
+        let [weights, rows, multipliers] = [weights, rows, multipliers].map(|b| u32::from_le_bytes(*b));
+        let bits = match bits {
+            8 => Bits::Int8,
+            4 => Bits::Int4,
             _ => return None,
         };
-        Some(Self { weights, rows, multipliers, group, post, bits })
+        Some(Self { weights, rows, multipliers, group: u16::from_le_bytes([*g0, *g1]), post: *post, bits })
     }
 }
 

@@ -66,6 +66,8 @@ fn streams(rows: &Rows<'_>, columns: usize, results: usize) -> usize {
 }
 
 /// Whole rows of results; false when this kernel does not do them.
+// Beside Helium's kernel this one reads another core's blobs: what it needs is not to be computed before that one is asked.
+#[cfg_attr(mve, inline(never))]
 pub fn project(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) -> bool {
     let len = columns.values.len() & !3;
     if rows.layout != Layout::Pairs

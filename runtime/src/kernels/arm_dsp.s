@@ -109,6 +109,33 @@
     strh \sum, [\out], #2
 .endm
 
+@ Sums with their biases to the results of four rows, r2 = records; then the next four, from 1 on, or the end.
+.macro pairs_finish a, b, c, d
+    ldrd r6, r7, [sp, #24]
+    ldr r12, [sp, #16]
+    requantize 0, \a, r12
+    requantize 1, \b, r12
+    requantize 2, \c, r12
+    requantize 3, \d, r12
+    adds r2, r2, #32
+    str r2, [sp, #12]
+    str r12, [sp, #16]
+    ldr r3, [sp, #20]
+    cmp r12, r3
+    bne 1b
+    add sp, sp, #36
+    pop {r4-r11, pc}
+.endm
+
+@ Sums of four rows to where they are wanted, and the end.
+.macro pairs_sums a, b, c, d
+    ldr r2, [sp, #8]
+    strd \a, \b, [r2]
+    strd \c, \d, [r2, #8]
+    add sp, sp, #12
+    pop {r4-r11, pc}
+.endm
+
 @ Two columns of four rows for two vectors, int8.
 .macro two_columns_int8
     ldrd r4, r5, [r1], #8
@@ -163,8 +190,37 @@
     strh \second, [r4, #2 * \row]
 .endm
 
-@ Four rows further; equal when all are done. r3, r4 = outs.
-.macro two_next
+@ Sums of two vectors over all columns.
+.macro two_run kind
+    ldr r2, [sp, #4]
+    cmp r1, r2
+    beq 3f
+2:
+    .rept 16
+    two_columns_\kind
+    .endr
+    ldr r2, [sp, #4]
+    cmp r1, r2
+    bne 2b
+3:
+    ldr r2, [sp, #8]
+    cmp r1, r2
+    beq 5f
+4:
+    two_columns_\kind
+    ldr r2, [sp, #8]
+    cmp r1, r2
+    bne 4b
+5:
+.endm
+
+@ The ends of two vectors, as `pairs_finish`; r6 to r9 and r10 to lr, rows 1 and 2 in \b, \c and \bb, \cc. \frame = bytes of the
+@ stack.
+.macro two_finish b, bb, c, cc, frame
+    two_requantize 0, r6, r10
+    two_requantize 1, \b, \bb
+    two_requantize 2, \c, \cc
+    two_requantize 3, r9, lr
     adds r2, r2, #32
     str r2, [sp, #12]
     adds r4, r4, #8
@@ -173,6 +229,9 @@
     str r3, [sp, #16]
     ldr r4, [sp, #20]
     cmp r3, r4
+    bne 1b
+    add sp, sp, #\frame
+    pop {r4-r11, pc}
 .endm
 
 @ Whole rows, int8. Stack: columns, bulk end, end, records, out, out end, rounding, shift, correction (unused).
@@ -199,20 +258,7 @@ kinglet_pairs_int8:
     add r9, r3, r9, asr #8
     ldr r3, [r2, #16]
     add r11, r3, r11, asr #8
-    ldrd r6, r7, [sp, #24]
-    ldr r12, [sp, #16]
-    requantize 0, r9, r12
-    requantize 1, r10, r12
-    requantize 2, r11, r12
-    requantize 3, lr, r12
-    adds r2, r2, #32
-    str r2, [sp, #12]
-    str r12, [sp, #16]
-    ldr r3, [sp, #20]
-    cmp r12, r3
-    bne 1b
-    add sp, sp, #36
-    pop {r4-r11, pc}
+    pairs_finish r9, r10, r11, lr
 
 @ Whole rows, int4. The stack as above; correction = 8 times the sum of the columns.
     .section .text.kinglet_pairs_int4, "ax", %progbits
@@ -246,20 +292,7 @@ kinglet_pairs_int4:
     ldr r3, [r2, #24]
     sub r3, r3, r8
     add lr, lr, r3
-    ldrd r6, r7, [sp, #24]
-    ldr r12, [sp, #16]
-    requantize 0, r9, r12
-    requantize 1, r11, r12
-    requantize 2, r10, r12
-    requantize 3, lr, r12
-    adds r2, r2, #32
-    str r2, [sp, #12]
-    str r12, [sp, #16]
-    ldr r3, [sp, #20]
-    cmp r12, r3
-    bne 1b
-    add sp, sp, #36
-    pop {r4-r11, pc}
+    pairs_finish r9, r11, r10, lr
 
 @ Sums of one stream, int8, no more: job = weights, columns, bulk end, end, sums.
     .section .text.kinglet_pairs_sums_int8, "ax", %progbits
@@ -279,11 +312,7 @@ kinglet_pairs_sums_int8:
     sub r11, r11, lr
     asr r9, r9, #8
     asr r11, r11, #8
-    ldr r2, [sp, #8]
-    strd r9, r10, [r2]
-    strd r11, lr, [r2, #8]
-    add sp, sp, #12
-    pop {r4-r11, pc}
+    pairs_sums r9, r10, r11, lr
 
 @ The same for int4, the offset of the nibbles left in rows 1 to 3: it is 8 times the sum of the columns.
     .section .text.kinglet_pairs_sums_int4, "ax", %progbits
@@ -305,11 +334,7 @@ kinglet_pairs_sums_int4:
     asr r9, r9, #12
     asr r11, r11, #8
     asr r10, r10, #4
-    ldr r2, [sp, #8]
-    strd r9, r11, [r2]
-    strd r10, lr, [r2, #8]
-    add sp, sp, #12
-    pop {r4-r11, pc}
+    pairs_sums r9, r11, r10, lr
 
 @ Two vectors, int8: columns come as two of the first, two of the second. Stack: columns, bulk end, end, records, out, out
 @ end, rounding, shift, second out. Sums of the first in r6-r9, of the second in r10-lr.
@@ -332,26 +357,7 @@ kinglet_pairs_two_int8:
     mov r8, r9
     mov r12, r9
     mov lr, r9
-    ldr r2, [sp, #4]
-    cmp r1, r2
-    beq 3f
-2:
-    .rept 16
-    two_columns_int8
-    .endr
-    ldr r2, [sp, #4]
-    cmp r1, r2
-    bne 2b
-3:
-    ldr r2, [sp, #8]
-    cmp r1, r2
-    beq 5f
-4:
-    two_columns_int8
-    ldr r2, [sp, #8]
-    cmp r1, r2
-    bne 4b
-5:
+    two_run int8
     ldr r2, [sp, #12]
     sub r6, r6, r7
     sub r8, r8, r9
@@ -363,14 +369,7 @@ kinglet_pairs_two_int8:
     ldr r3, [r2, #16]
     add r8, r3, r8, asr #8
     add r12, r3, r12, asr #8
-    two_requantize 0, r6, r10
-    two_requantize 1, r7, r11
-    two_requantize 2, r8, r12
-    two_requantize 3, r9, lr
-    two_next
-    bne 1b
-    add sp, sp, #36
-    pop {r4-r11, pc}
+    two_finish r7, r11, r8, r12, 36
 
 @ Two vectors, int4. Stack as above, then the corrections of both. Sums s, t, u, v of the first in r6-r9, of the second in
 @ r10-lr.
@@ -392,26 +391,7 @@ kinglet_pairs_two_int4:
     mov r11, r6
     mov r12, r6
     mov lr, r6
-    ldr r2, [sp, #4]
-    cmp r1, r2
-    beq 3f
-2:
-    .rept 16
-    two_columns_int4
-    .endr
-    ldr r2, [sp, #4]
-    cmp r1, r2
-    bne 2b
-3:
-    ldr r2, [sp, #8]
-    cmp r1, r2
-    beq 5f
-4:
-    two_columns_int4
-    ldr r2, [sp, #8]
-    cmp r1, r2
-    bne 4b
-5:
+    two_run int4
     ldr r2, [sp, #12]
     sub r6, r6, r7
     sub r6, r6, r8
@@ -439,11 +419,4 @@ kinglet_pairs_two_int4:
     ldr r3, [r2, #24]
     sub r3, r3, r5
     add lr, lr, r3
-    two_requantize 0, r6, r10
-    two_requantize 1, r8, r12
-    two_requantize 2, r7, r11
-    two_requantize 3, r9, lr
-    two_next
-    bne 1b
-    add sp, sp, #44
-    pop {r4-r11, pc}
+    two_finish r8, r12, r7, r11, 44

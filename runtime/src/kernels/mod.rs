@@ -35,9 +35,11 @@ pub use gates_arm::{context_two, energy_two};
 pub use gates_arm::{gru, lstm};
 pub use layout::{Bits, Layout};
 #[cfg(mve)]
-pub use mve::{gru, lstm};
+pub use mve::{columns_of_bytes, columns_of_words, gru, lstm};
 #[cfg(feature = "std")]
 pub use panels::Isa;
+#[cfg(not(mve))]
+pub use portable::{columns_of_bytes, columns_of_words};
 
 use core::cell::Cell;
 
@@ -139,14 +141,14 @@ pub fn project(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
 #[inline(never)]
 fn by_runs(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
     let len = columns.values.len();
-    let longest = if rows.group == 0 { MAX_RUN } else { rows.group as usize };
+    // Groups start anew at the split.
+    let (longest, split) = if rows.group == 0 { (MAX_RUN, 0) } else { (rows.group as usize, rows.split) };
     let (mut weights, mut multipliers) = (rows.weights, rows.multipliers);
     for (records, to) in rows.records.as_chunks::<ROWS>().0.iter().zip(to.as_chunks::<ROWS>().0) {
         let sums = [const { Cell::new(0i32) }; ROWS];
         let mut at = 0;
         while at < len {
-            // Groups start anew at the split.
-            let end = if at < rows.split { rows.split } else { len };
+            let end = if at < split { split } else { len };
             let run = longest.min(end - at);
             let Some(values) = columns.values.get(at..at + run) else { return };
             let Some((stream, rest)) = weights.split_at_checked(rows.bits.stream_bytes(run)) else { return };
@@ -156,7 +158,13 @@ fn by_runs(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
                 let Some((now, rest)) = multipliers.split_first_chunk() else { return };
                 (factors, multipliers) = (now, rest);
             }
-            let total = if reorders(rows.layout) { 0 } else { total(values) };
+            let total = if run == len {
+                columns.total
+            } else if reorders(rows.layout) {
+                0
+            } else {
+                total(values)
+            };
             let part = dot4(rows.layout, rows.bits, stream, &Columns { values, total });
             for ((sum, part), factor) in sums.iter().zip(part).zip(factors) {
                 sum.set(sum.get().wrapping_add(part.wrapping_mul(*factor as i32)));
@@ -202,7 +210,7 @@ fn dot4(layout: Layout, bits: Bits, stream: &[u8], columns: &Columns<'_>) -> [i3
     if let Some(sums) = tiles::dot4(layout, bits, stream, columns) {
         return sums;
     }
-    #[cfg(not(any(armv6m, armv7m, arm_dsp)))]
+    #[cfg(not(any(armv6m, armv7m)))]
     match (layout, bits) {
         (Layout::Tiles, Bits::Int8) => return portable::tiles_int8(stream, columns),
         (Layout::Tiles, Bits::Int4) => return portable::tiles_int4(stream, columns),

@@ -84,6 +84,8 @@ unsafe extern "C" {
     fn kinglet_blocks_int8(job: &Job);
     fn kinglet_blocks_int4(job: &Job);
     fn kinglet_blocks_prepare(columns: *mut i16, tiles: usize);
+    fn kinglet_columns_of_bytes(from: *const Cell<i8>, to: *mut i16, len: usize, offset: i32);
+    fn kinglet_columns_of_words(from: *const Cell<i16>, to: *mut i16, len: usize, offset: i32);
     fn kinglet_lstm_gates(job: &LstmJob);
     fn kinglet_gru_gates(job: &GruJob);
 }
@@ -92,6 +94,22 @@ unsafe extern "C" {
 pub fn prepare(columns: &mut [i16]) {
     // SAFETY: so many tiles lie in the slice.
     unsafe { kinglet_blocks_prepare(columns.as_mut_ptr(), columns.len() / TILE) }
+}
+
+/// As [`super::portable::columns_of_bytes`].
+pub fn columns_of_bytes(from: &[Cell<i8>], offset: i16, to: &mut [i16]) {
+    // SAFETY: so many are in both slices.
+    unsafe {
+        kinglet_columns_of_bytes(from.as_ptr(), to.as_mut_ptr(), from.len().min(to.len()), offset.into());
+    }
+}
+
+/// As [`super::portable::columns_of_words`].
+pub fn columns_of_words(from: &[Cell<i16>], offset: i16, to: &mut [i16]) {
+    // SAFETY: as above.
+    unsafe {
+        kinglet_columns_of_words(from.as_ptr(), to.as_mut_ptr(), from.len().min(to.len()), offset.into());
+    }
 }
 
 fn run(bits: Bits, job: &Job) {

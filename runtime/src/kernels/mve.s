@@ -125,6 +125,45 @@ kinglet_blocks_int4:
     pop {r4-r11, pc}
     .size kinglet_blocks_int4, . - kinglet_blocks_int4
 
+@ r2 bytes at r0 to columns at r1; r3 = what is added to each.
+    .section .text.kinglet_columns_of_bytes, "ax", %progbits
+    .global kinglet_columns_of_bytes
+    .type kinglet_columns_of_bytes, %function
+    .thumb_func
+kinglet_columns_of_bytes:
+    push {r7, lr}
+    wlstp.16 lr, r2, 2f
+1:
+    vldrb.s16 q0, [r0], #8
+    vadd.i16 q0, q0, r3
+    vstrh.16 q0, [r1], #16
+    letp lr, 1b
+2:
+    pop {r7, pc}
+    .size kinglet_columns_of_bytes, . - kinglet_columns_of_bytes
+
+@ The same of Q0.15, rounded to 2^-7 and at most 127 from zero.
+    .section .text.kinglet_columns_of_words, "ax", %progbits
+    .global kinglet_columns_of_words
+    .type kinglet_columns_of_words, %function
+    .thumb_func
+kinglet_columns_of_words:
+    push {r7, lr}
+    vmov.i16 q1, #127
+    vneg.s16 q2, q1
+    wlstp.16 lr, r2, 2f
+1:
+    vldrh.u16 q0, [r0], #16
+    vrshr.s16 q0, q0, #8
+    vmin.s16 q0, q0, q1
+    vmax.s16 q0, q0, q2
+    vadd.i16 q0, q0, r3
+    vstrh.16 q0, [r1], #16
+    letp lr, 1b
+2:
+    pop {r7, pc}
+    .size kinglet_columns_of_words, . - kinglet_columns_of_words
+
 @ Columns of r1 tiles at r0 to bytes, each tile's in its first half.
     .section .text.kinglet_blocks_prepare, "ax", %progbits
     .global kinglet_blocks_prepare

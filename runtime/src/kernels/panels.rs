@@ -19,6 +19,8 @@ pub enum Isa {
     Avx512Vnni,
     /// AVX2.
     Avx2,
+    /// Any x86-64.
+    Sse2,
     /// Whatever the target has.
     Plain,
 }
@@ -34,7 +36,9 @@ impl Isa {
             if x86::has_avx2() {
                 return Self::Avx2;
             }
+            Self::Sse2
         }
+        #[cfg(not(target_arch = "x86_64"))]
         Self::Plain
     }
 }
@@ -226,6 +230,7 @@ macro_rules! kernel {
                     Isa::Avx512Vnni => return unsafe { avx512(job) },
                     // SAFETY: as above.
                     Isa::Avx2 => return unsafe { avx2(job) },
+                    Isa::Sse2 => return $generic::<x86::Sse2>(job),
                     Isa::Plain => {}
                 }
             }

@@ -1,6 +1,11 @@
-//! Plain Rust: the definition of the kernels, for every layout, and fast ones for [`Layout::Tiles`].
+//! Plain Rust: the definition of the kernels, for every layout, and fast ones for [`Layout::Tiles`], whose blobs go anywhere.
+
+#[cfg(not(mve))]
+use core::cell::Cell;
 
 use super::{Bits, Columns, Layout, layout};
+#[cfg(not(mve))]
+use crate::fixed::q15_to_i8;
 
 /// Sums of four rows over a run of columns: `sum of weight * column` of each, weights and columns as they are.
 #[inline(never)]
@@ -15,7 +20,7 @@ pub fn dot4(layout: Layout, bits: Bits, stream: &[u8], columns: &Columns<'_>) ->
 }
 
 /// [`dot4`] for int8 tiles: four rows share each load of a column.
-#[cfg(not(any(armv6m, armv7m, arm_dsp)))]
+#[cfg(not(any(armv6m, armv7m)))]
 pub fn tiles_int8(stream: &[u8], columns: &Columns<'_>) -> [i32; 4] {
     let [mut a, mut b, mut c, mut d] = [0i32; 4];
     for (w, &x) in stream.as_chunks::<4>().0.iter().zip(columns.values) {
@@ -32,7 +37,7 @@ pub fn tiles_int8(stream: &[u8], columns: &Columns<'_>) -> [i32; 4] {
 ///
 /// A product of a nibble and a column is at most 15 * 255, so that sixteen of them fit a lane; then lanes are emptied: the
 /// low lane's sum is the sum of the words less the high lanes, which were kept apart.
-#[cfg(not(any(armv6m, armv7m, arm_dsp)))]
+#[cfg(not(any(armv6m, armv7m)))]
 pub fn tiles_int4(stream: &[u8], columns: &Columns<'_>) -> [i32; 4] {
     const LANES: u32 = 0x000F_000F;
     let (mut all, mut high) = ([0u32; 2], [0u32; 2]);
@@ -56,4 +61,20 @@ pub fn tiles_int4(stream: &[u8], columns: &Columns<'_>) -> [i32; 4] {
     }
     let low = |i: usize| all[i].wrapping_sub(high[i] << 16);
     [low(0), high[0], low(1), high[1]].map(|sum| (sum as i32).wrapping_sub(columns.total << 3))
+}
+
+/// Int8 values as columns of a product, with the layout's offset added.
+#[cfg(not(mve))]
+pub fn columns_of_bytes(from: &[Cell<i8>], offset: i16, to: &mut [i16]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = from.get() as i16 + offset;
+    }
+}
+
+/// Q0.15 values as columns of a product: rounded to 2^-7, with the layout's offset added.
+#[cfg(not(mve))]
+pub fn columns_of_words(from: &[Cell<i16>], offset: i16, to: &mut [i16]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = q15_to_i8(from.get()) as i16 + offset;
+    }
 }

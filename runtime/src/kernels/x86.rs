@@ -1,4 +1,4 @@
-//! x86-64 with AVX2 or with AVX-512 and its byte products (VNNI), found while the program runs.
+//! x86-64: AVX-512 with its byte products (VNNI), or AVX2, found while the program runs, or SSE2.
 
 #![allow(unsafe_code)]
 
@@ -32,6 +32,9 @@ macro_rules! intrinsics {
         unsafe { $e }
     };
 }
+
+mod sse2;
+pub(crate) use sse2::Sse2;
 
 /// Words of two registers, one after the other: the even ones and the odd ones.
 const EVEN: [i32; WIDTH] = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30];

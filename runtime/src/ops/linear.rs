@@ -6,7 +6,7 @@ use super::{Streams, add_table};
 use crate::blob::matrix;
 use crate::blob::schema::{Activation, Kind, Linear};
 use crate::fixed::{saturate_i8, shift_round};
-use crate::frame::{Frame, Part};
+use crate::frame::{Frame, Gathered, Part};
 use crate::kernels::{LANES, ROWS};
 use crate::tables::tanh;
 
@@ -21,29 +21,46 @@ pub(super) fn linear(frame: &mut Frame<'_, '_>, op: &Linear) -> Option<()> {
     let mut streams = Streams::new(frame, &matrix)?;
     let width = op.to.width as usize;
     let words = frame.slots.get(op.to.slot)?.kind == Kind::I16;
-    let sums = [const { [const { Cell::new(0) }; CHUNK] }; LANES];
-    let mut done = 0;
-    while done < width {
-        // Whole streams of 16-bit results go to their place at once.
-        let direct = words && op.table.is_none() && width - done >= ROWS;
-        let rows = if direct { (width - done) & !(ROWS - 1) } else { CHUNK.min(width - done) };
-        let mut to = sums.each_ref().map(|sums| &sums[..]);
-        if direct {
-            for (lane, to) in to.iter_mut().enumerate().take(frame.lanes.count()) {
-                *to = frame.words(op.to, lane)?.get(done..done + rows)?;
-            }
+    // Whole streams of results that are stored as they are go to their place at once.
+    let direct = if words && op.table.is_none() && op.activation == Activation::None {
+        width & !(ROWS - 1)
+    } else {
+        0
+    };
+    if direct > 0 {
+        let mut to: [&[Cell<i16>]; LANES] = [&[]; LANES];
+        for (lane, to) in to.iter_mut().enumerate().take(frame.lanes.count()) {
+            *to = frame.words(op.to, lane)?.get(..direct)?;
         }
-        streams.project(frame, rows.div_ceil(ROWS), &gathered, Part::All, to)?;
-        let ready = direct && op.activation == Activation::None;
-        for (lane, sums) in to.iter().enumerate().take(if ready { 0 } else { frame.lanes.count() }) {
+        streams.project(frame, direct / ROWS, &gathered, Part::All, to)?;
+    }
+    if direct < width { by_chunks(frame, op, &gathered, &mut streams, direct) } else { Some(()) }
+}
+
+/// The rows from `done` on, some at a time; a function of its own, so that the others need no room for them.
+#[inline(never)]
+fn by_chunks(
+    frame: &Frame<'_, '_>,
+    op: &Linear,
+    gathered: &Gathered,
+    streams: &mut Streams<'_>,
+    mut done: usize,
+) -> Option<()> {
+    let width = op.to.width as usize;
+    let words = frame.slots.get(op.to.slot)?.kind == Kind::I16;
+    let sums = [const { [const { Cell::new(0) }; CHUNK] }; LANES];
+    while done < width {
+        let rows = CHUNK.min(width - done);
+        streams.project(frame, rows.div_ceil(ROWS), gathered, Part::All, sums.each_ref().map(|s| &s[..]))?;
+        for (lane, sums) in sums.iter().enumerate().take(frame.lanes.count()) {
             let table = frame.table_row(&op.table, width, lane)?;
             add_table(sums, table, 1, done..done + rows, width, (0, 1))?;
             if words {
-                for (to, sum) in frame.words(op.to, lane)?.get(done..done + rows)?.iter().zip(*sums) {
+                for (to, sum) in frame.words(op.to, lane)?.get(done..done + rows)?.iter().zip(sums) {
                     to.set(activate(op.activation, sum.get()));
                 }
             } else {
-                for (to, sum) in frame.bytes(op.to, lane)?.get(done..done + rows)?.iter().zip(*sums) {
+                for (to, sum) in frame.bytes(op.to, lane)?.get(done..done + rows)?.iter().zip(sums) {
                     to.set(saturate_i8(sum.get() as i32));
                 }
             }

@@ -115,6 +115,19 @@ pub enum Difference {
         /// As they were.
         found: [i16; 2],
     },
+    /// Of the columns of a product.
+    Columns {
+        /// Of bytes or of words.
+        kind: &'static str,
+        /// How many values there are.
+        len: usize,
+        /// Which one is wrong; or the place behind them.
+        at: usize,
+        /// As the definition says.
+        expected: i16,
+        /// As it was.
+        found: i16,
+    },
 }
 
 impl fmt::Display for Difference {
@@ -130,6 +143,9 @@ impl fmt::Display for Difference {
                 f,
                 "{kind} with {bits} bits: state and cell of unit {unit} of {units} are {state} and {cell}, not {h} and {c}"
             ),
+            Self::Columns { kind, len, at, expected, found } => {
+                write!(f, "columns of {len} {kind}: number {at} is {found}, not {expected}")
+            }
         }
     }
 }
@@ -438,6 +454,51 @@ pub fn gates() -> Result<usize, Difference> {
         }
     }
     Ok(done)
+}
+
+/// Makes columns of all values that a byte or a word can have, in rows of all lengths about a vector's.
+///
+/// # Errors
+///
+/// The first difference.
+pub fn columns() -> Result<usize, Difference> {
+    const MOST: usize = 40;
+    let (bytes, words) = ([const { Cell::new(0i8) }; MOST], [const { Cell::new(0i16) }; MOST]);
+    let (mut next, mut done) = (i16::MIN, 0);
+    while done < 1 << 16 {
+        for len in 0..=MOST {
+            for (byte, word) in bytes.iter().zip(&words) {
+                byte.set(next as i8);
+                word.set(next);
+                next = next.wrapping_add(1);
+            }
+            let offset = if len & 1 == 0 { 128 } else { 0 };
+            let mut to = [UNTOUCHED; MOST + 1];
+            kernels::columns_of_bytes(bytes.get(..len).unwrap_or(&[]), offset, &mut to);
+            columns_are("bytes", len, &to, |at| bytes.get(at).map_or(0, |x| i16::from(x.get()) + offset))?;
+            let mut to = [UNTOUCHED; MOST + 1];
+            kernels::columns_of_words(words.get(..len).unwrap_or(&[]), offset, &mut to);
+            let rounded = |x: &Cell<i16>| rounded(x.get().into(), 8).clamp(-127, 127) as i16 + offset;
+            columns_are("words", len, &to, |at| words.get(at).map_or(0, rounded))?;
+            done += MOST;
+        }
+    }
+    Ok(done)
+}
+
+fn columns_are(
+    kind: &'static str,
+    len: usize,
+    columns: &[i16],
+    expected: impl Fn(usize) -> i16,
+) -> Result<(), Difference> {
+    for (at, &found) in columns.iter().enumerate() {
+        let expected = if at < len { expected(at) } else { UNTOUCHED };
+        if found != expected {
+            return Err(Difference::Columns { kind, len, at, expected, found });
+        }
+    }
+    Ok(())
 }
 
 fn words<const N: usize>(random: &mut Random) -> [Cell<i16>; N] {

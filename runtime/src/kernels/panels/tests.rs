@@ -1,17 +1,36 @@
 //! Every instruction set against the plain one.
 
 use super::*;
+use crate::kernels::{Bits, Layout, layout};
 use std::vec::Vec;
 
 /// Instruction sets of this processor.
 fn here() -> Vec<Isa> {
     let mut all = std::vec![Isa::Plain];
+    if cfg!(target_arch = "x86_64") {
+        all.push(Isa::Sse2);
+    }
     match Isa::detected() {
         Isa::Avx512Vnni => all.extend([Isa::Avx2, Isa::Avx512Vnni]),
         Isa::Avx2 => all.push(Isa::Avx2),
-        Isa::Plain => {}
+        Isa::Sse2 | Isa::Plain => {}
     }
     all
+}
+
+/// Calls a function for an instruction set's vectors.
+macro_rules! with {
+    ($isa:expr, $f:ident($($argument:expr),*)) => {
+        match $isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => $f::<x86::Avx512>($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => $f::<x86::Avx2>($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Sse2 => $f::<x86::Sse2>($($argument),*),
+            _ => $f::<Plain>($($argument),*),
+        }
+    };
 }
 
 /// Bytes that look like none in particular.
@@ -92,6 +111,78 @@ fn every_instruction_set_computes_the_same() {
             for isa in here() {
                 assert_eq!(outputs(isa, units, inputs, group), want, "{isa:?} {units} {inputs} {group}");
             }
+        }
+    }
+}
+
+/// Sums of one panel alone and of three at once, over columns.
+fn sums<V: Vector>(panels: [&[u8]; 3], columns: &[u8]) -> [[i32; WIDTH]; 4] {
+    let [first] = V::dot([panels[0]], columns);
+    let [a, b, c] = V::dot(panels, columns);
+    [first, a, b, c].map(V::to_i32)
+}
+
+#[test]
+fn sums_are_the_layouts_definition() {
+    // Random, and extremes: all at the top, all at the bottom, in turn.
+    let fills: [fn(u8, usize) -> u8; 4] =
+        [|x, _| x, |_, _| 127, |_, _| 129, |_, at| if at.is_multiple_of(2) { 127 } else { 129 }];
+    let widest: [fn(u8, usize) -> u8; 3] = [|x, _| x, |_, _| 255, |_, at| if at % 2 == 1 { 0 } else { 255 }];
+    for columns in (0..=64).chain([508, 512]) {
+        let padded = Layout::Panels.padded(columns);
+        for (seed, (fill, wide)) in fills.iter().flat_map(|f| widest.map(|w| (f, w))).enumerate() {
+            let gathered: Vec<u8> =
+                noise(padded, 90 + seed as u32).into_iter().zip(0..).map(|(x, at)| wide(x, at)).collect();
+            let panels = [0, 1, 2].map(|panel| -> Vec<u8> {
+                let weights = noise(WIDTH * padded, panel + 3 * seed as u32).into_iter().enumerate();
+                // Beyond the last column weights are zero.
+                let real = |at: usize| at / (4 * WIDTH) * 4 + at % 4 < columns;
+                weights.map(|(at, w)| if real(at) { fill(w.max(1), at) } else { 0 }).collect()
+            });
+            let panels = panels.each_ref().map(Vec::as_slice);
+            let sum = |panel: usize, row: usize| {
+                let term = |c: usize| {
+                    layout::weight(Layout::Panels, Bits::Int8, panels[panel], row, c) * i32::from(gathered[c])
+                };
+                (0..columns).map(term).sum()
+            };
+            let want = [0, 0, 1, 2].map(|panel| core::array::from_fn(|row| sum(panel, row)));
+            for isa in here() {
+                assert_eq!(with!(isa, sums(panels, &gathered)), want, "{isa:?} {columns} {seed}");
+            }
+        }
+    }
+}
+
+/// Results of everything else that a vector can do.
+fn operations<V: Vector>(a: &[i32; WIDTH], b: &[i32; WIDTH], bits: u32) -> Vec<[i32; WIDTH]> {
+    let (x, y) = (V::from_i32(a), V::from_i32(b));
+    let (low, high) = x.lookup();
+    let records: [[u8; 8]; WIDTH] =
+        core::array::from_fn(|i| (i64::from(a[i]) << 32 | i64::from(b[i]) & 0xFFFF_FFFF).to_le_bytes());
+    let (bias, rest) = V::records(&records);
+    let words = V::from_i16(&x.to_i16());
+    let bytes = V::from_i8(&x.to_i8());
+    let pairs = [x.add(y), x.sub(y), x.mul(y), x.min(y), x.max(y), x.and(y), x.shr_each(y.and(V::splat(31)))];
+    let alone = [x.shl(bits), x.shr(bits), low, high, bias, rest, words, bytes, V::splat(a[0])];
+    pairs.into_iter().chain(alone).map(V::to_i32).collect()
+}
+
+#[test]
+fn operations_are_the_plain_ones() {
+    let extremes =
+        [0, 1, -1, i32::MAX, i32::MIN, 32_767, -32_768, 65_535, -65_536, 127, -128, 128, 255, 256, 511, 512];
+    for seed in 0..64 {
+        let random = |seed: u32| -> [i32; WIDTH] {
+            let bytes = noise(4 * WIDTH, seed);
+            core::array::from_fn(|i| i32::from_le_bytes(bytes.as_chunks().0[i]))
+        };
+        let a = if seed % 2 == 0 { random(seed) } else { extremes };
+        let mut b = if seed % 3 == 0 { random(seed + 100) } else { extremes };
+        b.rotate_left(seed as usize % WIDTH);
+        let want = operations::<Plain>(&a, &b, seed % 32);
+        for isa in here() {
+            assert_eq!(with!(isa, operations(&a, &b, seed % 32)), want, "{isa:?} {a:?} {b:?}");
         }
     }
 }
