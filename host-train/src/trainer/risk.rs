@@ -239,8 +239,8 @@ mod tests {
         for (ids, log_prob) in best.iter().take(5) {
             let found: Vec<f64> = many.iter().filter(|(other, _)| other == ids).map(|(_, p)| *p).collect();
             let share = found.len() as f64 / many.len() as f64;
-            // Five standard deviations of 20,000 draws.
-            assert!((share - log_prob.exp()).abs() < 0.015, "{ids:?} {share} {}", log_prob.exp());
+            // More than three standard deviations of 20,000 draws.
+            assert!((share - log_prob.exp()).abs() < 0.01, "{ids:?} {share} {}", log_prob.exp());
             assert!(found.iter().all(|p| (p - log_prob).abs() < 1e-4));
         }
     }
