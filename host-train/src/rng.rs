@@ -10,12 +10,16 @@ use crate::nn::random::{Random, key};
 pub enum Stream {
     /// The order of the training pairs; the counter is the epoch.
     Shuffle = 1,
-    /// The masks of a training step; the counter is the step.
+    /// The masks of a training step; the counter is the batch.
     Dropout = 2,
     /// The pairs of a generated corpus.
     Generate = 3,
     /// The values of a sweep's trials.
     Sweep = 4,
+    /// Which of its own tokens a decoder reads; the counter is the batch.
+    Exposure = 5,
+    /// Candidates of risk training; the counter is the batch.
+    Candidates = 6,
 }
 
 /// A seed that depends on nothing but its three arguments.

@@ -1,6 +1,7 @@
 //! Decoding: greedy and beam search.
 
-use crate::model::{Decoding, EOS, Seq2Seq, Stepped};
+use crate::ensemble::Ensemble;
+use crate::model::{EOS, Stepped};
 use crate::nn::loss::log_sum_exp;
 
 /// Sources decoded together; sorted by length before they are cut, so that neighbours end together.
@@ -65,7 +66,7 @@ impl Default for SearchOptions {
 
 /// The most probable token at every step (of equals the lowest id), for each source, until the end mark or
 /// `max_len` tokens. Scores are log-probabilities per token.
-pub fn greedy(model: &Seq2Seq, sources: &[Vec<u32>], max_len: usize) -> Vec<Hypothesis> {
+pub fn greedy<'a>(model: impl Into<Ensemble<'a>>, sources: &[Vec<u32>], max_len: usize) -> Vec<Hypothesis> {
     let options = SearchOptions { beam_size: 1, max_len, ..SearchOptions::default() };
     let best = |mut found: Vec<Hypothesis>| found.pop().expect("every source has a hypothesis");
     beam(model, sources, &options).into_iter().map(best).collect()
@@ -79,14 +80,19 @@ pub fn greedy(model: &Seq2Seq, sources: &[Vec<u32>], max_len: usize) -> Vec<Hypo
 /// many as are not finished yet those that end are finished and the others live on. The search
 /// stops when `beam_size` are finished; those alive with `max_len` tokens count as finished without an end
 /// mark. Sources are spread over the machine's cores, which changes no result.
-pub fn beam(model: &Seq2Seq, sources: &[Vec<u32>], options: &SearchOptions) -> Vec<Vec<Hypothesis>> {
+pub fn beam<'a>(
+    model: impl Into<Ensemble<'a>>,
+    sources: &[Vec<u32>],
+    options: &SearchOptions,
+) -> Vec<Vec<Hypothesis>> {
+    let model = model.into();
     let mut order: Vec<usize> = (0..sources.len()).collect();
     order.sort_by_key(|&i| sources[i].len());
     let mut chunks: Vec<&[usize]> = order.chunks(CHUNK).collect();
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let found = crate::model::in_parallel(&mut chunks, cores, |chunk| {
         let sources: Vec<&[u32]> = chunk.iter().map(|&i| &sources[i][..]).collect();
-        search_chunk(model, &sources, options)
+        search_chunk(&model, &sources, options)
     });
     let mut results = vec![Vec::new(); sources.len()];
     for (&i, hypotheses) in order.iter().zip(found.into_iter().flatten()) {
@@ -95,7 +101,7 @@ pub fn beam(model: &Seq2Seq, sources: &[Vec<u32>], options: &SearchOptions) -> V
     results
 }
 
-/// The search for one source; its live hypotheses are neighbouring rows of a [`Decoding`].
+/// The search for one source; its live hypotheses are neighbouring rows of a walk.
 struct Beam {
     live: Vec<Hypothesis>,
     done: Vec<Hypothesis>,
@@ -109,9 +115,9 @@ struct Candidate {
     id: u32,
 }
 
-fn search_chunk(model: &Seq2Seq, sources: &[&[u32]], options: &SearchOptions) -> Vec<Vec<Hypothesis>> {
-    let mut decoding = Decoding::new(model, sources);
-    let mut tokens = decoding.start();
+fn search_chunk(model: &Ensemble<'_>, sources: &[&[u32]], options: &SearchOptions) -> Vec<Vec<Hypothesis>> {
+    let mut walk = model.walk(sources);
+    let mut tokens = walk.start();
     let live = if options.max_len == 0 { 0 } else { 1 };
     let start = || Beam { live: vec![Hypothesis::default(); live], done: Vec::new() };
     let mut beams: Vec<Beam> = sources.iter().map(|_| start()).collect();
@@ -119,7 +125,7 @@ fn search_chunk(model: &Seq2Seq, sources: &[&[u32]], options: &SearchOptions) ->
         if tokens.is_empty() {
             break;
         }
-        let stepped = decoding.step(&tokens);
+        let stepped = walk.step(&tokens);
         tokens.clear();
         let mut rows = Vec::new();
         let mut first = 0;
@@ -131,7 +137,7 @@ fn search_chunk(model: &Seq2Seq, sources: &[&[u32]], options: &SearchOptions) ->
             }
             first += width;
         }
-        decoding.select(&rows);
+        walk.select(&rows);
     }
     beams.into_iter().map(|beam| beam.finish(options)).collect()
 }
@@ -229,6 +235,7 @@ fn insert(best: &mut Vec<Candidate>, candidate: Candidate, capacity: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Seq2Seq;
     use crate::model::tests::configs;
 
     fn models() -> impl Iterator<Item = Seq2Seq> {

@@ -191,6 +191,112 @@ fn bad_configurations_corpora_and_folders_stop_before_anything_is_written() {
     assert_eq!(std::fs::read(run.join("model.safetensors")).unwrap(), before);
 }
 
+#[test]
+fn several_checkpoints_decode_together_and_teach() {
+    let (dir, root) = (trained(), tempfile::tempdir().unwrap());
+    let (one, two, test) = (dir.join("run"), root.path().join("two"), dir.join("test.tsv"));
+    train(dir, &["--out", path(&two), "--epochs", "3", "--seed", "7"]);
+    let score = |runs: &[&Path], more: &[&str]| -> serde_json::Value {
+        let runs = runs.iter().flat_map(|run| ["--checkpoint", path(run)]);
+        let args = ["evaluate", "--data", path(&test), "--json", "--metric", "loss,ppl,free_ppl,bleu,cer"];
+        serde_json::from_str(&done(
+            &args.into_iter().chain(runs).chain(more.iter().copied()).collect::<Vec<_>>(),
+            b"",
+        ))
+        .unwrap()
+    };
+    let loss = |runs: &[&Path]| score(runs, &[])["loss"].as_f64().unwrap();
+    // The logarithm is concave: a mean of distributions loses less than distributions do in the mean.
+    let (mean, together) = ((loss(&[&one]) + loss(&[&two])) / 2.0, loss(&[&one, &two]));
+    assert!(together < mean, "{together} {mean}");
+    let all = score(&[&one, &one], &[]);
+    assert!((all["loss"].as_f64().unwrap() - loss(&[&one])).abs() < 1e-5);
+    assert!((all["ppl"].as_f64().unwrap().ln() - loss(&[&one])).abs() < 1e-5);
+    for name in ["free_ppl", "bleu", "cer"] {
+        assert!(all[name].as_f64().unwrap() > 0.0, "{name}");
+    }
+    let both = ["decode", "--checkpoint", path(&one), "--checkpoint", path(&two)];
+    assert_eq!(done(&both, b"3 May 2020\n").lines().count(), 1);
+
+    let out = root.path().join("distilled.tsv");
+    let distill = ["distill", "--checkpoint", path(&one), "--data", path(&test), "--out", path(&out)];
+    let said = done(&[&distill[..], &["--with-references", "--num-hypotheses", "2"]].concat(), b"");
+    assert!(said.contains("pairs of 300 lines"), "{said}");
+    let read = |path: &Path| kinglet_train::data::corpus::read(path).unwrap();
+    let (pairs, references) = (read(&out), read(&test));
+    assert!(references.iter().all(|pair| pairs.contains(pair)));
+    assert!(pairs.len() > references.len() && pairs.len() <= 3 * references.len());
+
+    let toml = std::fs::read_to_string(dir.join("dates.toml")).unwrap() + "[distill]\nweight = 0.5\n";
+    let config = root.path().join("student.toml");
+    std::fs::write(&config, toml).unwrap();
+    let files = [config, dir.join("train.tsv"), dir.join("dev.tsv")];
+    let student = root.path().join("student");
+    let more = ["--teacher", path(&one), "--out", path(&student), "--epochs", "1"];
+    assert!(done(&train_args(&files, &more), b"").contains("best epoch 1 of 1"));
+    let other = root.path().join("other");
+    done(&["generate", "--task", "reverse", "--out", path(&other), "--size", "100"], b"");
+    let files = ["reverse.toml", "train.tsv", "dev.tsv"].map(|name| other.join(name));
+    done(&train_args(&files, &["--out", path(&other.join("run")), "--epochs", "1"]), b"");
+    let (code, message) = failed(
+        &[
+            "evaluate",
+            "--checkpoint",
+            path(&one),
+            "--checkpoint",
+            path(&other.join("run")),
+            "--data",
+            path(&test),
+        ],
+        b"",
+    );
+    assert!(code == 1 && message.contains("vocab.source.txt: expected the tokens of"), "{message}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_disk_without_space_for_the_next_epoch_leaves_the_last_one() {
+    let (dir, root) = (trained(), tempfile::tempdir().unwrap());
+    let out = root.path().join("run");
+    train(dir, &["--out", path(&out), "--epochs", "1"]);
+    let before = std::fs::read(out.join("optimizer.safetensors")).unwrap();
+    // No file may grow beyond the model, which the optimizer's is three of; the signal that tells so is ignored, so that
+    // writing fails instead.
+    let blocks = std::fs::metadata(out.join("model.safetensors")).unwrap().len() / 512 + 1;
+    let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+    let data = ["train.tsv", "dev.tsv"].map(|name| dir.join(name));
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            &limited,
+            "sh",
+            env!("CARGO_BIN_EXE_kinglet-train"),
+            "train",
+            "--resume",
+            "--epochs",
+            "2",
+        ])
+        .args(["--train", path(&data[0]), "--dev", path(&data[1]), "--out", path(&out)])
+        .output()
+        .unwrap();
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(
+        message.contains("cannot write") && message.contains("optimizer.safetensors: File too large"),
+        "{message}"
+    );
+    assert_eq!(std::fs::read(out.join("optimizer.safetensors")).unwrap(), before);
+    kinglet_train::checkpoint::Checkpoint::load(&out).unwrap();
+    assert!(!out.join(".optimizer.safetensors.tmp").exists());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let (code, message) = failed(&train_args(&corpus(trained()), &["--out", "/proc/kinglet"]), b"");
+    assert!(code == 1 && message.contains("cannot create /proc/kinglet"), "{message}");
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on() {

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use common::{FILES, copy, data, files, history, run, run_until, small};
 use kinglet_train::checkpoint::Checkpoint;
-use kinglet_train::config::{Config, Metric};
+use kinglet_train::config::{AdamConfig, AverageConfig, Config, EmaConfig, Metric, OptimizerKind};
 use kinglet_train::trainer::{End, Event, Run, Start, train_from};
 
 #[test]
@@ -43,7 +43,7 @@ fn an_interrupted_run_keeps_every_step_and_resumes_to_the_same_bits() {
 /// The steps that a resumed run takes to its end.
 fn steps_left(config: &Config, out: &Path) -> usize {
     let (data, mut steps) = (data(), 0);
-    let run = Run { config, train: &data.train, dev: &data.dev, out, start: Start::Resume };
+    let run = Run { config, train: &data.train, dev: &data.dev, out, start: Start::Resume, teachers: &[] };
     let mut count = |event: &Event<'_>| steps += usize::from(matches!(event, Event::Step { .. }));
     train_from(&run, None, &AtomicBool::new(false), &mut count).unwrap();
     steps
@@ -59,8 +59,14 @@ fn checkpoints_within_an_epoch_change_nothing_but_what_a_kill_costs() {
     // A panic at step 19 leaves what a kill would: the checkpoint of step 16.
     let data = data();
     let panicked = std::panic::catch_unwind(|| {
-        let run =
-            Run { config: &config, train: &data.train, dev: &data.dev, out: &killed, start: Start::Fresh };
+        let run = Run {
+            config: &config,
+            train: &data.train,
+            dev: &data.dev,
+            out: &killed,
+            start: Start::Fresh,
+            teachers: &[],
+        };
         train_from(&run, None, &AtomicBool::new(false), &mut |event| {
             assert!(!matches!(event, Event::Step { epoch: 2, batch: 9, .. }), "the power is gone");
         })
@@ -118,7 +124,7 @@ fn a_kill_between_two_files_mixes_nothing() {
 /// A run that is stopped before its first step.
 fn stop_at_once(config: &Config, out: &Path) -> kinglet_train::trainer::Outcome {
     let data = data();
-    let run = Run { config, train: &data.train, dev: &data.dev, out, start: Start::Fresh };
+    let run = Run { config, train: &data.train, dev: &data.dev, out, start: Start::Fresh, teachers: &[] };
     train_from(&run, None, &AtomicBool::new(true), &mut |_| {}).unwrap()
 }
 
@@ -130,7 +136,14 @@ fn a_run_that_began_with_other_weights_never_resumes_without_them() {
     let init = Checkpoint::load(&first).unwrap();
     let (config, data) = (small(1), data());
     let begin = |out: &Path, stop: bool| {
-        let run = Run { config: &config, train: &data.train, dev: &data.dev, out, start: Start::Fresh };
+        let run = Run {
+            config: &config,
+            train: &data.train,
+            dev: &data.dev,
+            out,
+            start: Start::Fresh,
+            teachers: &[],
+        };
         train_from(&run, Some(init.clone()), &AtomicBool::new(stop), &mut |_| {}).unwrap()
     };
     begin(&straight, false);
@@ -166,12 +179,15 @@ fn resuming_something_else_is_refused() {
     let out = root.path().join("run");
     run(&small(1), &out, Start::Fresh).unwrap();
     let before = files(&out);
-    let mut configs = [small(2), small(2), small(2), small(2)];
+    let mut configs = [small(2), small(2), small(2), small(2), small(2), small(2)];
     configs[0].train.seed = 9;
     configs[1].model.decoder.hidden = 9;
     configs[2].data.max_source_len = 30;
     configs[3].train.metric = Metric::Wer;
-    for (config, name) in configs.iter().zip(["train.seed", "[model]", "[data]", "train.metric"]) {
+    configs[4].optimizer.kind = OptimizerKind::AdamW(AdamConfig::default());
+    configs[5].average = AverageConfig::Ema(EmaConfig::default());
+    let names = ["train.seed", "[model]", "[data]", "train.metric", "[optimizer]", "[average]"];
+    for (config, name) in configs.iter().zip(names) {
         let message = run(config, &out, Start::Resume).unwrap_err().to_string();
         assert!(message.contains(name), "{message}");
     }

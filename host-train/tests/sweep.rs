@@ -15,7 +15,7 @@ use kinglet_train::sweep::{self, Method, Plan, State, Status, Trial, Work};
 use kinglet_train::trainer::Start;
 
 const SPACE: &str =
-    "train.learning_rate = { log_uniform = [1e-3, 1e-1] }\nmodel.decoder.hidden = { integer = [4, 8] }\n";
+    "optimizer.learning_rate = { log_uniform = [1e-3, 1e-1] }\nmodel.decoder.hidden = { integer = [4, 8] }\n";
 const FILES: [&str; 3] = ["sweep.json", "sweep.csv", "best.toml"];
 
 fn plan(method: Method, trials: usize, epochs: usize, space: &str) -> Plan {

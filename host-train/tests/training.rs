@@ -56,6 +56,32 @@ fn damaged_files_are_named() {
     assert!(message.contains("expected a whole safetensors file, found 6 bytes"), "{message}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told_and_the_last_checkpoint_kept() {
+    let root = tempfile::tempdir().unwrap();
+    let [straight, full] = ["straight", "full"].map(|name| root.path().join(name));
+    run(&small(2), &straight, Start::Fresh).unwrap();
+    run(&small(1), &full, Start::Fresh).unwrap();
+    let before = files(&full);
+    for name in ["history.jsonl", "optimizer.safetensors"] {
+        // The device that never has space left.
+        std::os::unix::fs::symlink("/dev/full", full.join(format!(".{name}.tmp"))).unwrap();
+        let message = run(&small(2), &full, Start::Resume).unwrap_err().to_string();
+        let expected = format!("cannot write {}: No space left on device", full.join(name).display());
+        assert!(message.contains(&expected), "{message}");
+        let left = std::fs::read_dir(&full)
+            .unwrap()
+            .filter(|e| e.as_ref().unwrap().file_name().as_encoded_bytes()[0] == b'.');
+        assert_eq!(left.count(), 0, "the attempt is cleaned up");
+        assert_eq!(files(&full)[1..], before[1..]);
+        Checkpoint::load(&full).unwrap();
+    }
+    // With space again, the run goes on as if nothing had happened.
+    run(&small(2), &full, Start::Resume).unwrap();
+    assert_eq!(files(&full), files(&straight));
+}
+
 #[test]
 fn weights_of_another_size_are_refused() {
     let root = tempfile::tempdir().unwrap();
@@ -86,21 +112,44 @@ fn a_run_is_not_overwritten_by_accident() {
     assert_ne!(files(&out)[3], before[3]);
 }
 
+/// Changes the current weights of a run.
+fn change_weights(out: &Path, change: impl Fn(f32) -> f32) {
+    let path = out.join("optimizer.safetensors");
+    let (params, state) = load_tensors(&path).unwrap();
+    let mut tensors: Vec<_> = params.iter().cloned().collect();
+    let weights = tensors.iter_mut().filter(|t| t.name.starts_with("param."));
+    weights.for_each(|t| t.data.iter_mut().for_each(|x| *x = change(*x)));
+    let changed = Params::new(tensors).unwrap();
+    save_tensors(&path, &changed.iter().collect::<Vec<_>>(), &state).unwrap();
+}
+
+#[test]
+fn a_loss_that_explodes_stops_the_run_though_it_is_a_number() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().join("run");
+    run(&small(1), &out, Start::Fresh).unwrap();
+    change_weights(&out, |x| 3000.0 * x);
+    let message = run(&small(2), &out, Start::Resume).unwrap_err().to_string();
+    for part in ["step 11 (epoch 2, 1 of 10; 16 pairs", "schedule.warmup_steps", "epoch 1 is kept"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert!(!message.contains("NaN") && !message.contains("inf"), "{message}");
+}
+
 #[test]
 fn a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint() {
     let root = tempfile::tempdir().unwrap();
     let out = root.path().join("run");
     run(&small(1), &out, Start::Fresh).unwrap();
-    let path = out.join("optimizer.safetensors");
-    let (params, state) = load_tensors(&path).unwrap();
-    let mut tensors: Vec<_> = params.iter().cloned().collect();
-    let weights = tensors.iter_mut().filter(|t| t.name.starts_with("param."));
-    weights.for_each(|t| t.data.fill(f32::NAN));
-    let poisoned = Params::new(tensors).unwrap();
-    save_tensors(&path, &poisoned.iter().collect::<Vec<_>>(), &state).unwrap();
-
+    change_weights(&out, |_| f32::NAN);
     let message = run(&small(2), &out, Start::Resume).unwrap_err().to_string();
-    for part in ["step 11 (epoch 2)", "NaN", "train.learning_rate", "--resume", "epoch 1 is kept"] {
+    for part in [
+        "step 11 (epoch 2, 1 of 10; 16 pairs, the longest",
+        "NaN",
+        "optimizer.learning_rate",
+        "--resume",
+        "epoch 1 is kept",
+    ] {
         assert!(message.contains(part), "{part}: {message}");
     }
 }
@@ -109,8 +158,8 @@ fn a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_checkpoint() {
 fn training_stops_early_and_stays_stopped() {
     let root = tempfile::tempdir().unwrap();
     let mut config = small(50);
-    config.train.learning_rate = 1e-9;
-    config.train.min_learning_rate = 0.0;
+    config.optimizer.learning_rate = 1e-9;
+    config.schedule.min_learning_rate = 0.0;
     config.train.metric = Metric::Exact;
     config.train.patience = 2;
     let outcome = run(&config, root.path(), Start::Fresh).unwrap();
@@ -150,12 +199,12 @@ fn training_for_integers_starts_from_a_float_run_and_resumes_to_the_same_bits() 
     let float = Checkpoint::load(&float).unwrap();
     let mut config = Config { qat: Some(QatConfig::default()), ..small(3) };
     config.qat.as_mut().unwrap().weights = "int4:16".parse().unwrap();
-    config.train.learning_rate = 1e-3;
+    config.optimizer.learning_rate = 1e-3;
     let (data, stop) = (data(), AtomicBool::new(false));
     let train = |epochs: usize, out: &Path, init: Option<Checkpoint>, start| {
         let mut config = config.clone();
         config.train.epochs = epochs;
-        let run = Run { config: &config, train: &data.train, dev: &data.dev, out, start };
+        let run = Run { config: &config, train: &data.train, dev: &data.dev, out, start, teachers: &[] };
         train_from(&run, init, &stop, &mut |_| {})
     };
     train(3, &straight, Some(float.clone()), Start::Fresh).unwrap();
@@ -183,8 +232,9 @@ fn training_for_integers_starts_from_a_float_run_and_resumes_to_the_same_bits() 
     let message = train(1, &root.path().join("x"), None, Start::Fresh).unwrap_err().to_string();
     assert!(message.contains("--init"), "{message}");
     config.model.decoder.hidden = 9;
+    let start = Start::Overwrite;
     let run =
-        Run { config: &config, train: &data.train, dev: &data.dev, out: &straight, start: Start::Overwrite };
+        Run { config: &config, train: &data.train, dev: &data.dev, out: &straight, start, teachers: &[] };
     let message = train_from(&run, Some(float), &stop, &mut |_| {}).unwrap_err().to_string();
     assert!(message.contains("[model]") && message.contains("hidden: 9"), "{message}");
 }

@@ -23,6 +23,7 @@ fn a_generated_task_is_learned_compiled_and_decoded() {
         dev: &pairs.dev,
         out: out.path(),
         start: Start::Overwrite,
+        teachers: &[],
     };
     train(&run, &AtomicBool::new(false), &mut |_| ()).unwrap();
     let checkpoint = kinglet_train::checkpoint::Checkpoint::load(out.path()).unwrap();

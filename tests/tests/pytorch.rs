@@ -136,9 +136,16 @@ fn imported_networks_compile_and_train_on() {
         assert_eq!(session.greedy(&kinglet::Options::default()).unwrap().log_prob, read);
 
         let mut config = checkpoint.config.clone();
-        (config.train.epochs, config.train.learning_rate) = (2, 1e-3);
+        (config.train.epochs, config.optimizer.learning_rate) = (2, 1e-3);
         let out = dir.path().join("run");
-        let run = Run { config: &config, train: &pairs, dev: &pairs, out: &out, start: Start::Fresh };
+        let run = Run {
+            config: &config,
+            train: &pairs,
+            dev: &pairs,
+            out: &out,
+            start: Start::Fresh,
+            teachers: &[],
+        };
         let before = checkpoint.model.clone();
         train_from(&run, Some(checkpoint), &AtomicBool::new(false), &mut |_| ()).unwrap();
         let after = Checkpoint::load(&out).unwrap();

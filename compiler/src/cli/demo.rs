@@ -76,6 +76,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         dev: &data.dev,
         out: &checkpoint,
         start: Start::Overwrite,
+        teachers: &[],
     };
     let started = Instant::now();
     let outcome = train_with_progress(&run)?;

@@ -40,11 +40,11 @@ pub struct Args {
 /// # Errors
 /// Whatever reading the blob and the corpus, or writing the hypotheses, gives.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    if args.metric.contains(&Metric::Loss) {
-        return Err(Usage(
-            "a blob is scored by wer, per and exact; kinglet-train evaluate gives the loss".into(),
-        )
-        .into());
+    if let Some(metric) = args.metric.iter().find(|metric| metric.is_of_losses()) {
+        let name = metric.name();
+        return Err(
+            Usage(format!("a blob is scored by its texts; kinglet-train evaluate gives {name}")).into()
+        );
     }
     let image = Image::read(&args.blob)?;
     let model = image.model();
@@ -76,6 +76,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         kinglet::blob::schema::Tokens::Words => Tokens::Words,
         kinglet::blob::schema::Tokens::Hangul => Tokens::Hangul,
     };
-    print(&args.metric, args.json, &score(cut, &pairs, &tokens), None);
+    print(&args.metric, args.json, &score(cut, &pairs, &tokens), &[]);
     Ok(())
 }

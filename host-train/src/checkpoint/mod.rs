@@ -5,8 +5,8 @@
 //! | `config.toml` | model and training, complete |
 //! | `vocab.source.txt`, `vocab.target.txt` | tokens in the order of ids |
 //! | `quantization.toml` | the integer grid of a network trained for it; absent otherwise |
-//! | `model.safetensors` | the best weights so far, PyTorch's names and layouts |
-//! | `optimizer.safetensors` | the current weights, Adam's moments, and the training state in its header |
+//! | `model.safetensors` | the best weights so far, averaged if so configured; PyTorch's names and layouts |
+//! | `optimizer.safetensors` | the current weights, the optimizer's moments, what averages need, and the training state in its header |
 //! | `state.json` | the same training state, for people and programs |
 //! | `history.jsonl` | one line an epoch |
 //!
@@ -24,10 +24,11 @@ mod tensors;
 use std::path::{Path, PathBuf};
 
 pub use atomic::write as write_atomically;
-pub use run::{Best, Partial, Resumed, RunDir, State};
+pub use run::{Best, Partial, Resumed, RunDir, Snapshot, State};
 pub use tensors::{checksum, load as load_tensors, save as save_tensors};
 
 use crate::config::{Config, Tokens};
+use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 use crate::model::Seq2Seq;
 use crate::quant::Scheme;
@@ -64,6 +65,35 @@ impl Checkpoint {
             .map_err(|e| misfit(&path, &e))?;
         model.scheme = Scheme::load(dir, &config.model)?;
         Ok(Self { config, source_vocab, target_vocab, model })
+    }
+
+    /// Loads several checkpoints that know the same tokens, at least one.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`]; [`Error::Checkpoint`] names the first whose tokens or their order are not those of the
+    /// first one, as when they were trained on different corpora.
+    pub fn load_all(dirs: &[PathBuf]) -> Result<Vec<Self>> {
+        let all: Vec<Self> = dirs.iter().map(|dir| Self::load(dir)).collect::<Result<_>>()?;
+        for (other, dir) in all.iter().zip(dirs) {
+            let sides = [
+                (&all[0].source_vocab, &other.source_vocab, "vocab.source.txt"),
+                (&all[0].target_vocab, &other.target_vocab, "vocab.target.txt"),
+            ];
+            if let Some((.., name)) = sides.into_iter().find(|(first, other, _)| first != other) {
+                let first = dirs[0].join(name);
+                let reason = format!("expected the tokens of {}, in their order", first.display());
+                return Err(Error::Checkpoint { path: dir.join(name), reason });
+            }
+        }
+        Ok(all)
+    }
+
+    /// The models of checkpoints as one.
+    ///
+    /// # Errors
+    /// As [`Ensemble::new`].
+    pub fn ensemble(checkpoints: &[Self]) -> Result<Ensemble<'_>> {
+        Ensemble::new(checkpoints.iter().map(|checkpoint| &checkpoint.model).collect())
     }
 
     /// Writes the model into a directory in place of whatever run is there: what decoding and `--init` need.

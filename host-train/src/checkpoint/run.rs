@@ -9,7 +9,7 @@ use crate::config::{Config, Metric};
 use crate::error::{Error, Result};
 use crate::model::{Params, Seq2Seq};
 use crate::nn::params::Tensor;
-use crate::optim::Adam;
+use crate::optim::{Average, Optimizer, same_layout};
 use crate::quant::{self, Scheme};
 use crate::schedule::Plateau;
 use crate::vocab::Vocab;
@@ -49,11 +49,13 @@ pub struct Partial {
 pub struct State {
     /// Epochs done.
     pub epoch: usize,
-    /// Optimizer steps done; what a step draws depends on the seed and its number alone.
+    /// Optimizer steps done.
     pub step: u64,
+    /// Batches read; what is drawn for a batch depends on the seed and its number alone.
+    pub batches: u64,
     /// The run's seed.
     pub seed: u64,
-    /// The learning rate of the next epoch.
+    /// The learning rate that the schedule goes up to, less what a plateau has taken off.
     pub learning_rate: f32,
     /// What is watched on the dev set.
     pub metric: Metric,
@@ -61,7 +63,7 @@ pub struct State {
     pub best: Option<Best>,
     /// Epochs since the score last improved.
     pub bad_epochs: usize,
-    /// The learning rate's schedule.
+    /// What the learning rate's schedule has seen.
     pub plateau: Plateau,
     /// Fingerprint of the training pairs, in hexadecimal digits.
     pub data: String,
@@ -84,15 +86,32 @@ pub struct Resumed {
     /// The network with its current weights.
     pub model: Seq2Seq,
     /// The optimizer with its moments.
-    pub adam: Adam,
+    pub optimizer: Optimizer,
+    /// The average of the weights.
+    pub average: Average,
     /// The lines of the history, without line ends.
     pub history: Vec<String>,
 }
 
-/// Prefixes of the tensors in `optimizer.safetensors`, with PyTorch's names for Adam's moments.
+/// A run at the end of an epoch.
+#[derive(Debug, Clone, Copy)]
+pub struct Snapshot<'a> {
+    /// Where it stands.
+    pub state: &'a State,
+    /// The current weights.
+    pub weights: &'a Params,
+    /// The optimizer with its moments.
+    pub optimizer: &'a Optimizer,
+    /// The average of the weights.
+    pub average: &'a Average,
+    /// The lines of the history, without line ends.
+    pub history: &'a [String],
+}
+
+/// Prefix of the current weights in `optimizer.safetensors`; those of the moments have PyTorch's names.
 const WEIGHTS: &str = "param.";
-const FIRST: &str = "exp_avg.";
-const SECOND: &str = "exp_avg_sq.";
+/// Prefix of the average's tensors, with a number.
+const AVERAGE: &str = "average.";
 
 /// The directory of a run.
 #[derive(Debug, Clone)]
@@ -173,22 +192,26 @@ impl RunDir {
     ///
     /// # Errors
     /// [`Error::Io`]; the state committed before is intact then.
-    pub fn commit(&self, state: &State, weights: &Params, adam: &Adam, history: &[String]) -> Result<()> {
-        let lines: String = history.iter().map(|line| format!("{line}\n")).collect();
+    pub fn commit(&self, run: &Snapshot<'_>) -> Result<()> {
+        let lines: String = run.history.iter().map(|line| format!("{line}\n")).collect();
         write_atomically(&self.path("history.jsonl"), lines.as_bytes())?;
 
-        let named = |prefix: &'static str, params: &Params| -> Vec<Tensor> {
+        let named = |prefix: &str, params: &Params| -> Vec<Tensor> {
             params.iter().map(|t| Tensor { name: format!("{prefix}{}", t.name), ..t.clone() }).collect()
         };
-        let mut tensors = named(WEIGHTS, weights);
-        tensors.extend(named(FIRST, &adam.m));
-        tensors.extend(named(SECOND, &adam.v));
-        let text = serde_json::to_string(state).expect("a state is plain data");
+        let mut tensors = named(WEIGHTS, run.weights);
+        for (name, moments) in run.optimizer.moments() {
+            tensors.extend(named(&format!("{name}."), moments));
+        }
+        for (i, kept) in run.average.kept().iter().enumerate() {
+            tensors.extend(named(&format!("{AVERAGE}{i}."), kept));
+        }
+        let text = serde_json::to_string(run.state).expect("a state is plain data");
         save_tensors(&self.path("optimizer.safetensors"), &tensors.iter().collect::<Vec<_>>(), &text)?;
-        self.write_derived(state, weights)
+        self.write_derived(run.state, run.average.weights().as_ref().unwrap_or(run.weights))
     }
 
-    /// Writes what follows from a committed state.
+    /// Writes what follows from a committed state whose model has the given weights.
     fn write_derived(&self, state: &State, weights: &Params) -> Result<()> {
         // Within the next epoch the best weights are no longer the current ones.
         if state.partial.is_none() && state.best.as_ref().is_some_and(|best| best.epoch == state.epoch) {
@@ -214,22 +237,22 @@ impl RunDir {
         let mut model = Seq2Seq::from_params(&config.model, sizes.0, sizes.1, part(&tensors, WEIGHTS)?)
             .map_err(|e| misfit(&path, &e))?;
         model.scheme = Scheme::load(&self.dir, &config.model)?;
-        let mut adam = Adam::new(&model.params, state.learning_rate);
-        let moments = |prefix: &str| -> Result<Params> { like(&model.params, &part(&tensors, prefix)?) };
-        adam.restore(
-            state.step,
-            moments(FIRST).map_err(|e| misfit(&path, &e))?,
-            moments(SECOND).map_err(|e| misfit(&path, &e))?,
-        )
-        .map_err(|e| misfit(&path, &e))?;
+        let layout = &model.params;
+        let named = |prefix: &str| -> Result<Params> { like(layout, prefix, &part(&tensors, prefix)?) };
+        let mut optimizer = Optimizer::new(&config.optimizer, layout);
+        optimizer.restore(state.step, |name| named(&format!("{name}."))).map_err(|e| misfit(&path, &e))?;
+        let holds = |prefix: &String| tensors.iter().any(|t| t.name.starts_with(prefix));
+        let kept = (0..).map(|i| format!("{AVERAGE}{i}.")).take_while(holds);
+        let kept: Result<Vec<Params>> = kept.map(|prefix| named(&prefix)).collect();
+        let average = Average::resume(&config.average, kept.map_err(|e| misfit(&path, &e))?);
 
         let history = std::fs::read_to_string(self.path("history.jsonl")).unwrap_or_default();
         let history = history.lines().take(state.epoch).map(str::to_owned).collect();
-        self.write_derived(&state, &model.params)?;
+        self.write_derived(&state, average.weights().as_ref().unwrap_or(&model.params))?;
         if state.best.is_some() {
             load_tensors(&self.path("model.safetensors"))?;
         }
-        Ok(Resumed { state, config, source_vocab, target_vocab, model, adam, history })
+        Ok(Resumed { state, config, source_vocab, target_vocab, model, optimizer, average, history })
     }
 }
 
@@ -239,13 +262,13 @@ fn part(tensors: &Params, prefix: &str) -> Result<Params> {
     Params::new(tensors.iter().filter_map(strip).collect())
 }
 
-/// `tensors` in the order of `layout`; what is missing is named.
-fn like(layout: &Params, tensors: &Params) -> Result<Params> {
+/// `tensors` in the order of `layout`; what is missing or has another shape is named with the `prefix` it had.
+fn like(layout: &Params, prefix: &str, tensors: &Params) -> Result<Params> {
     let find = |t: &Tensor| {
-        tensors
-            .get(&t.name)
-            .cloned()
-            .ok_or_else(|| Error::Config(format!("a moment of {} is missing", t.name)))
+        let found = tensors.get(&t.name).cloned();
+        found.ok_or_else(|| Error::Config(format!("{prefix}{} is missing", t.name)))
     };
-    Params::new(layout.iter().map(find).collect::<Result<_>>()?)
+    let found = Params::new(layout.iter().map(find).collect::<Result<_>>()?)?;
+    same_layout(prefix, layout, &found)?;
+    Ok(found)
 }

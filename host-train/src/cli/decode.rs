@@ -8,16 +8,18 @@ use anyhow::{Context, bail};
 
 use crate::checkpoint::Checkpoint;
 use crate::cli::options::DecodingArgs;
+use crate::ensemble::Ensemble;
 use crate::search::SearchOptions;
 use crate::trainer::decode_all;
+use crate::vocab::Vocab;
 
 /// Decode lines of standard input to lines of standard output, as the checkpoint computes: in floating point, or on the
 /// integers that it was trained for
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The checkpoint directory
-    #[arg(long, value_name = "DIR")]
-    checkpoint: PathBuf,
+    /// The checkpoint directory; given several times, the models decode together
+    #[arg(long, value_name = "DIR", required = true)]
+    checkpoint: Vec<PathBuf>,
     /// Hypotheses printed for each source, best first; more than one are preceded by the source's line number
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     num_hypotheses: u16,
@@ -39,12 +41,15 @@ const MOST: usize = 1024;
 /// # Errors
 /// Whatever reading the checkpoint gives; a line that is not UTF-8, with its number.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let checkpoint = Checkpoint::load(&args.checkpoint)?;
-    let options = args.decoding.search(args.num_hypotheses.into(), checkpoint.config.data.max_target_len)?;
+    let checkpoints = Checkpoint::load_all(&args.checkpoint)?;
+    let first = &checkpoints[0];
+    let options = args.decoding.search(args.num_hypotheses.into(), first.config.data.max_target_len)?;
     let mut decoder = Decoder {
-        threads: args.threads.unwrap_or(checkpoint.config.train.threads),
+        threads: args.threads.unwrap_or(first.config.train.threads),
         scores: args.return_scores,
-        checkpoint,
+        model: Checkpoint::ensemble(&checkpoints)?,
+        source_vocab: &first.source_vocab,
+        target_vocab: &first.target_vocab,
         options,
         done: 0,
         unknown: 0,
@@ -62,8 +67,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     result
 }
 
-struct Decoder {
-    checkpoint: Checkpoint,
+struct Decoder<'a> {
+    model: Ensemble<'a>,
+    source_vocab: &'a Vocab,
+    target_vocab: &'a Vocab,
     options: SearchOptions,
     threads: usize,
     scores: bool,
@@ -73,7 +80,7 @@ struct Decoder {
     empty: usize,
 }
 
-impl Decoder {
+impl Decoder<'_> {
     /// Decodes what is there as soon as no more is waiting, so that a person or program at the other end of a
     /// pipe gets answers line by line.
     fn copy(
@@ -112,7 +119,7 @@ impl Decoder {
 
     /// The output for some lines.
     fn decode(&mut self, lines: &[String]) -> String {
-        let Checkpoint { source_vocab, target_vocab, model, .. } = &self.checkpoint;
+        let Self { model, source_vocab, target_vocab, .. } = self;
         let mut sources = Vec::new();
         for line in lines {
             let sentence = source_vocab.sentence(line);

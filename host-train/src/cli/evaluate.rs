@@ -7,14 +7,14 @@ use crate::cli::options::DecodingArgs;
 use crate::config::Metric;
 use crate::data::{Dataset, Pair, corpus};
 use crate::metrics::{self, Scores};
-use crate::trainer::{decode_groups, mean_loss};
+use crate::trainer::{Behind, decode_groups, walk_loss};
 
 /// Score a checkpoint on a corpus
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The checkpoint directory
-    #[arg(long, value_name = "DIR")]
-    checkpoint: PathBuf,
+    /// The checkpoint directory; given several times, the models decode together
+    #[arg(long, value_name = "DIR", required = true)]
+    checkpoint: Vec<PathBuf>,
     /// Pairs to score on, a line each: `source<TAB>target`; lines with one source are alternatives
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
@@ -39,13 +39,14 @@ pub struct Args {
 /// # Errors
 /// Whatever reading the checkpoint and the corpus, or writing the hypotheses, gives.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let checkpoint = Checkpoint::load(&args.checkpoint)?;
-    let Checkpoint { config, source_vocab, target_vocab, model } = &checkpoint;
+    let checkpoints = Checkpoint::load_all(&args.checkpoint)?;
+    let Checkpoint { config, source_vocab, target_vocab, .. } = &checkpoints[0];
+    let model = Checkpoint::ensemble(&checkpoints)?;
     let options = args.decoding.search(1, config.data.max_target_len)?;
     let threads = args.threads.unwrap_or(config.train.threads);
     let pairs = corpus::read(&args.data)?;
 
-    let decoded = decode_groups(model, source_vocab, &pairs, &options, threads);
+    let decoded = decode_groups(model.clone(), source_vocab, &pairs, &options, threads);
     let best: Vec<&[u32]> =
         decoded.iter().map(|(_, n_best)| n_best.first().map_or(&[][..], |h| h.ids.as_slice())).collect();
     let tokens: Vec<Vec<&str>> = best.iter().map(|ids| target_vocab.tokens_of(ids)).collect();
@@ -62,54 +63,53 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if data.unknown() > 0 {
         eprintln!("{}: {} tokens that the model does not know", args.data.display(), data.unknown());
     }
-    let loss = args.metric.contains(&Metric::Loss).then(|| mean_loss(model, &data, 64, threads));
-    print(&args.metric, args.json, &scores, loss);
+    let loss = |behind| walk_loss(&model, &data, behind, threads);
+    let mut losses = Vec::new();
+    for &metric in &args.metric {
+        match metric {
+            Metric::Loss => losses.push((metric, loss(Behind::TargetTokens))),
+            Metric::Ppl => losses.push((metric, loss(Behind::TargetTokens).exp())),
+            Metric::FreePpl => losses.push((metric, loss(Behind::OwnTokens).exp())),
+            Metric::Wer | Metric::Per | Metric::Cer | Metric::Exact | Metric::Bleu => {}
+        }
+    }
+    print(&args.metric, args.json, &scores, &losses);
     Ok(())
 }
 
-/// Prints the metrics asked for on standard output: a line each, or one JSON object with the counts.
-pub fn print(metrics: &[Metric], json: bool, scores: &Scores, loss: Option<f64>) {
+/// Prints the metrics asked for on standard output: a line each, or one JSON object with the counts. `losses` are those
+/// that text does not tell.
+pub fn print(metrics: &[Metric], json: bool, scores: &Scores, losses: &[(Metric, f64)]) {
+    let loss = |metric| losses.iter().find(|(name, _)| *name == metric).map(|&(_, value)| value);
+    let values = metrics.iter().filter_map(|&m| Some((m, scores.get(m).or_else(|| loss(m))?)));
     if json {
         let mut object = serde_json::to_value(scores).expect("counts are plain data");
-        for &metric in metrics {
-            if let Some(value) = scores.get(metric).or(loss) {
-                object[metric.name()] = value.into();
-            }
-        }
+        values.for_each(|(metric, value)| object[metric.name()] = value.into());
         println!("{object}");
         return;
     }
-    for metric in metrics {
+    for (metric, value) in values {
+        let Scores { sources, lines, bleu, .. } = scores;
+        let name = metric.name();
         match metric {
             Metric::Wer => {
-                println!(
-                    "wer {:.2}  ({} of {} sources wrong)",
-                    scores.wer(),
-                    scores.wrong_sources,
-                    scores.sources
-                );
+                println!("{name} {value:.2}  ({} of {sources} sources wrong)", scores.wrong_sources)
             }
             Metric::Per => {
+                println!("{name} {value:.2}  ({} edits, {} tokens)", scores.edits, scores.reference_tokens);
+            }
+            Metric::Cer => {
                 println!(
-                    "per {:.2}  ({} edits, {} tokens)",
-                    scores.per(),
-                    scores.edits,
-                    scores.reference_tokens
+                    "{name} {value:.2}  ({} edits, {} characters)",
+                    scores.char_edits, scores.reference_chars
                 );
             }
-            Metric::Exact => {
-                println!(
-                    "exact {:.2}  ({} of {} lines right)",
-                    scores.exact(),
-                    scores.exact_lines,
-                    scores.lines
-                );
-            }
-            Metric::Loss => {
-                if let Some(loss) = loss {
-                    println!("loss {loss:.4}");
-                }
-            }
+            Metric::Exact => println!("{name} {value:.2}  ({} of {lines} lines right)", scores.exact_lines),
+            Metric::Bleu => println!(
+                "{name} {value:.2}  ({lines} lines, {} tokens for {})",
+                bleu.hypothesis_tokens, bleu.reference_tokens
+            ),
+            Metric::Loss | Metric::Ppl | Metric::FreePpl => println!("{name} {value:.4}"),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! files, 2 wrong usage, 130 interrupted; SIGPIPE when nobody reads the output any more.
 
 pub mod decode;
+pub mod distill;
 pub mod evaluate;
 pub mod export;
 pub mod generate;
@@ -34,6 +35,7 @@ enum Command {
     Train(train::Args),
     Evaluate(evaluate::Args),
     Decode(decode::Args),
+    Distill(distill::Args),
     Generate(generate::Args),
     Import(import::Args),
     Export(export::Args),
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Decode(args) => decode::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Distill(args) => distill::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Generate(args) => generate::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Import(args) => import::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Export(args) => export::run(&args).map(|()| ExitCode::SUCCESS),

@@ -61,10 +61,10 @@ impl Progress {
                     self.line(&format!("continuing after step {steps_done}, {epochs_done} epochs done"));
                 }
             }
-            Event::Step { epoch, batch, batches, loss, tokens_per_second } => {
+            Event::Step { epoch, step, steps, loss, tokens_per_second } => {
                 let Some(bar) = &self.bar else { return };
-                let total = (self.epochs * batches) as u64;
-                let done = ((epoch - 1) * batches + batch) as u64;
+                let total = (self.epochs * steps) as u64;
+                let done = ((epoch - 1) * steps + step) as u64;
                 if bar.length() != Some(total) {
                     // The time left counts from here, also in a run taken up in the middle.
                     bar.set_length(total);

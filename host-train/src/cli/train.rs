@@ -33,6 +33,9 @@ pub struct Args {
     /// Begin with the weights and tokens of another run's best epoch
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     init: Option<PathBuf>,
+    /// A trained run to learn from, as `distill` of the configuration says; several are one by the mean of their distributions
+    #[arg(long, value_name = "DIR")]
+    teacher: Vec<PathBuf>,
     /// Quantization-aware training: compute on the chip's integers, with weights of 8 bits or, but for the output layer, of 4
     /// (2 to 7: for experiments)
     #[arg(long, value_name = "int8|int4", requires = "init")]
@@ -52,7 +55,7 @@ pub struct Args {
     /// Threads, instead of the configuration's; any number gives the same bits
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Adam's step size at the start, instead of the configuration's
+    /// The optimizer's step size, instead of the configuration's
     #[arg(long, value_name = "X")]
     learning_rate: Option<f32>,
     /// Dropout, instead of the configuration's
@@ -75,7 +78,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     config.train.seed = args.seed.unwrap_or(config.train.seed);
     config.train.threads = args.threads.unwrap_or(config.train.threads);
     config.train.epochs = args.epochs.unwrap_or(config.train.epochs);
-    config.train.learning_rate = args.learning_rate.unwrap_or(config.train.learning_rate);
+    config.optimizer.learning_rate = args.learning_rate.unwrap_or(config.optimizer.learning_rate);
     config.model.dropout = args.dropout.unwrap_or(config.model.dropout);
     if let Some(kind) = args.qat {
         let grouped = |bits, group| Kind::new(bits, group).map_err(Usage);
@@ -83,6 +86,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         config.qat = Some(QatConfig { weights, ..config.qat.unwrap_or_default() });
     }
     let init = args.init.as_deref().map(Checkpoint::load).transpose()?;
+    let teachers = Checkpoint::load_all(&args.teacher)?;
     let train = corpus::read(&args.train)?;
     let dev = corpus::read(&args.dev)?;
     let start = match (args.resume, args.force) {
@@ -90,7 +94,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (_, true) => Start::Overwrite,
         _ => Start::Fresh,
     };
-    let run = Run { config: &config, train: &train, dev: &dev, out: &args.out, start };
+    let run = Run { config: &config, train: &train, dev: &dev, out: &args.out, start, teachers: &teachers };
     let outcome = train_from_with_progress(&run, init)?;
     tell(args, &config, &outcome);
     Ok(if outcome.end == End::Interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
@@ -132,7 +136,7 @@ fn read_config(args: &Args) -> anyhow::Result<Config> {
     })?;
     let mut config = Config::from_toml(&text).with_context(|| path.display().to_string())?;
     if args.config.is_none() && args.init.is_some() {
-        config.train.learning_rate *= 0.1;
+        config.optimizer.learning_rate *= 0.1;
         config.train.epochs = 8;
     }
     Ok(config)

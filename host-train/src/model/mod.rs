@@ -9,6 +9,7 @@ mod decoder;
 mod encoder;
 mod infer;
 mod network;
+mod objective;
 mod observe;
 mod sentences;
 mod step;
@@ -18,6 +19,7 @@ pub(crate) mod tests;
 pub use crate::nn::params::{Gradients, Params, Tensor};
 pub use decoder::{Choice, Feed};
 pub use infer::{Decoding, Stepped};
+pub use objective::{Objective, Teachers};
 pub(crate) use step::in_parallel;
 pub use step::{LossSum, StepOptions};
 

@@ -3,11 +3,12 @@
 use std::cmp::Reverse;
 use std::sync::{Mutex, PoisonError};
 
+use crate::model::objective::{Objective, backward};
 use crate::model::sentences::Masks;
 use crate::model::{Batch, Feed, Seq2Seq};
 use crate::nn::buffer::Buffer;
 use crate::nn::dropout::Dropout;
-use crate::nn::loss::{CrossEntropy, cross_entropy, cross_entropy_backward};
+use crate::nn::loss::{CrossEntropy, cross_entropy};
 use crate::nn::operand::Packs;
 use crate::nn::params::Gradients;
 use crate::quant::Weights;
@@ -90,6 +91,21 @@ impl Seq2Seq {
         options: &StepOptions,
         feed: Feed<'_>,
     ) -> LossSum {
+        self.loss_and_gradients_of(batch, grads, options, &Objective { feed, ..Objective::default() })
+    }
+
+    /// [`Seq2Seq::loss_and_gradients`] of another objective.
+    ///
+    /// # Panics
+    /// As [`Seq2Seq::loss_and_gradients`], and when there are not as many weights as pairs, or a teacher has another
+    /// target vocabulary.
+    pub fn loss_and_gradients_of(
+        &self,
+        batch: &Batch,
+        grads: &mut Gradients,
+        options: &StepOptions,
+        objective: &Objective<'_>,
+    ) -> LossSum {
         let tokens: usize = batch.targets.iter().map(Vec::len).sum();
         let scale = 1.0 / tokens.max(1) as f32;
         let dropout = match options.dropout_seed {
@@ -114,10 +130,9 @@ impl Seq2Seq {
             let Some(grads) = shard.grads.as_deref_mut() else { return };
             grads.fill_zero();
             let sides = (&batch.sources[..], &batch.targets[..]);
-            let mut pass = self.network.forward(weights, sides, shard.names, masks, feed);
-            let (logits, ids) = (&mut pass.decoder.logits, &pass.targets.ids);
+            let mut pass = self.network.forward(weights, sides, shard.names, masks, objective.feed);
             shard.loss =
-                cross_entropy_backward(logits, ids, self.target_vocab(), options.label_smoothing, scale);
+                backward(objective, sides, &mut pass, self.target_vocab(), options.label_smoothing, scale);
             self.network.backward(weights, grads, pass, masks);
         });
         let loss = sum(&shards, tokens);

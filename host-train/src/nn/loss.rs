@@ -42,6 +42,33 @@ pub fn cross_entropy_backward(
     total
 }
 
+/// As [`cross_entropy_backward`] of one row, whose loss is `1 - w` times the cross-entropy with `target` and `w T²` times
+/// the divergence `Σ p log(p / q)` of `q = softmax(logits / T)` from a teacher's distribution `p`; `of_teacher` are `p`, `w`
+/// and `T`. The divergence's gradient is `w T (q - p)`.
+pub fn distillation_backward(
+    logits: &mut [f32],
+    target: u32,
+    of_teacher: (&[f32], f32, f32),
+    smoothing: f32,
+    scale: f32,
+) -> CrossEntropy {
+    let (teacher, weight, temperature) = of_teacher;
+    let mut soft: Vec<f32> = logits.iter().map(|x| x / temperature).collect();
+    let mut total =
+        cross_entropy_backward(logits, &[target], logits.len(), smoothing, (1.0 - weight) * scale);
+    log_softmax(&mut soft);
+    let mut divergence = 0.0;
+    for ((d, &log_q), &p) in logits.iter_mut().zip(&soft).zip(teacher) {
+        *d += scale * weight * temperature * (exp(log_q) - p);
+        if p > 0.0 {
+            divergence += f64::from(p) * (f64::from(p).ln() - f64::from(log_q));
+        }
+    }
+    let (weight, temperature) = (f64::from(weight), f64::from(temperature));
+    total.loss = (1.0 - weight) * total.loss + weight * temperature * temperature * divergence;
+    total
+}
+
 impl CrossEntropy {
     fn add(&mut self, row: &[f32], target: u32, lse: f64, smoothing: f32) {
         let nll = lse - f64::from(row[target as usize]);
@@ -125,6 +152,23 @@ mod tests {
                 |_, _, x| {
                     let mut d = x[0].clone();
                     cross_entropy_backward(&mut d, &targets, 7, smoothing, 2.0);
+                    vec![d]
+                },
+            );
+        }
+    }
+
+    #[test]
+    fn distillation_gradients() {
+        let mut teacher = values(7, 9);
+        softmax(&mut teacher);
+        for (weight, temperature) in [(1.0, 1.0), (0.3, 2.5)] {
+            let of_teacher = (&teacher[..], weight, temperature);
+            GradientCheck::new(Params::default(), vec![values(7, 4)]).run(
+                |_, x| 2.0 * distillation_backward(&mut x[0].clone(), 3, of_teacher, 0.1, 1.0).loss,
+                |_, _, x| {
+                    let mut d = x[0].clone();
+                    distillation_backward(&mut d, 3, of_teacher, 0.1, 2.0);
                     vec![d]
                 },
             );

@@ -189,7 +189,7 @@ impl Decoder<'_> {
             ..SearchOptions::default()
         };
         let ids: Vec<Vec<u32>> = sources.iter().map(|text| self.ids(text)).collect();
-        let found = decode_all(self.model, &ids, &options, self.threads);
+        let found = decode_all(&self.model.into(), &ids, &options, self.threads);
         found.into_iter().map(|mut best| best.pop().unwrap_or_default()).collect()
     }
 

@@ -150,7 +150,14 @@ fn run_trial(
     };
     let outcome = space::apply(base, &trial.values).and_then(|mut config| {
         config.train.threads = work.threads;
-        let run = Run { config: &config, train: work.train, dev: work.dev, out: &out, start: Start::Resume };
+        let run = Run {
+            config: &config,
+            train: work.train,
+            dev: work.dev,
+            out: &out,
+            start: Start::Resume,
+            teachers: &[],
+        };
         trainer::train(&run, &enough, &mut watch)
     });
     match outcome {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::config::Config;
+use crate::config::{Config, merge};
 use crate::error::{Error, Result};
 use crate::nn::random::Random;
 use crate::rng::{Stream, derive};
@@ -109,9 +109,10 @@ impl Space {
         for (key, domain) in &space.domains {
             for value in domain.samples() {
                 // What the sizes and ranges of a configuration do not allow is for its trial to tell.
-                merged(base, &Values::from([(key.clone(), value)]))
-                    .try_into::<Config>()
-                    .map_err(|e| fault(key, e.message()))?;
+                base.with(table_of(&Values::from([(key.clone(), value)]))).map_err(|e| match e {
+                    Error::Config(reason) => fault(key, &reason),
+                    other => other,
+                })?;
             }
         }
         Ok(space)
@@ -179,13 +180,14 @@ impl Space {
 /// # Errors
 /// [`Error::Config`] when they do not make a configuration that can work.
 pub fn apply(base: &Config, values: &Values) -> Result<Config> {
-    let config: Config = merged(base, values).try_into().map_err(|e| Error::Config(e.message().into()))?;
+    let config = base.with(table_of(values))?;
     config.check()?;
     Ok(config)
 }
 
-fn merged(base: &Config, values: &Values) -> Table {
-    let mut table: Table = toml::from_str(&base.to_toml()).expect("a configuration is TOML");
+/// Values by dotted key as tables in tables.
+fn table_of(values: &Values) -> Table {
+    let mut table = Table::new();
     for (key, value) in values {
         let nested = key
             .rsplit('.')
@@ -194,15 +196,6 @@ fn merged(base: &Config, values: &Values) -> Table {
         merge(&mut table, nested);
     }
     table
-}
-
-fn merge(into: &mut Table, from: Table) {
-    for (name, value) in from {
-        match (into.get_mut(&name), value) {
-            (Some(Value::Table(into)), Value::Table(from)) => merge(into, from),
-            (_, value) => drop(into.insert(name, value)),
-        }
-    }
 }
 
 fn fault(key: &str, reason: &str) -> Error {
@@ -229,7 +222,7 @@ mod tests {
         let drawn = space.draw(400, 1).unwrap();
         let configs: Vec<Config> = drawn.iter().map(|v| apply(&Config::default(), v).unwrap()).collect();
         for config in &configs {
-            assert!((1e-4..=1e-2).contains(&config.train.learning_rate));
+            assert!((1e-4..=1e-2).contains(&config.optimizer.learning_rate));
             assert!((0.0..=0.3).contains(&config.model.dropout));
             assert!((16..=19).contains(&config.model.decoder.hidden));
             let encoder = &config.model.encoder;
@@ -237,7 +230,7 @@ mod tests {
             assert_eq!(encoder.embedding, Config::default().model.encoder.embedding);
         }
         // Half of the logarithms are below their middle, and every whole number appears.
-        let low = configs.iter().filter(|c| c.train.learning_rate < 1e-3).count();
+        let low = configs.iter().filter(|c| c.optimizer.learning_rate < 1e-3).count();
         assert!((160..240).contains(&low), "{low}");
         for hidden in 16..=19 {
             assert!(configs.iter().filter(|c| c.model.decoder.hidden == hidden).count() > 60);
@@ -266,7 +259,7 @@ mod tests {
     fn what_is_no_space_is_named() {
         for (text, expected) in [
             ("", "expected keys to vary, found none"),
-            ("train.sede = { integer = [1, 2] }", "train.sede: unknown field `sede`"),
+            ("train.sede = { integer = [1, 2] }", "train.sede: unknown key train.sede; did you mean seed?"),
             ("train.batch_size = { uniform = [1.0, 2.0] }", "train.batch_size: invalid type"),
             ("train.batch_size = { choice = [1, \"many\"] }", "train.batch_size: invalid type"),
             (

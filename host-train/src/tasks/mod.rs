@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::checksum;
 use crate::config::{
-    AttentionConfig, Config, DataConfig, DecoderConfig, EncoderConfig, Metric, ModelConfig, Tokens,
-    TrainConfig,
+    AttentionConfig, Config, DataConfig, DecoderConfig, EncoderConfig, Metric, ModelConfig, OptimizerConfig,
+    PlateauConfig, ScheduleConfig, ScheduleKind, Tokens, TrainConfig,
 };
 use crate::data::Pair;
 use crate::error::{Error, Result};
@@ -181,11 +181,14 @@ pub fn config(task: Task) -> Config {
         train: TrainConfig {
             epochs: if task == Task::Dates { 8 } else { 12 },
             batch_size: 64,
-            learning_rate: 4e-3,
-            lr_patience: 0,
             patience: 4,
             metric: Metric::Exact,
             ..TrainConfig::default()
+        },
+        optimizer: OptimizerConfig { learning_rate: 4e-3, ..OptimizerConfig::default() },
+        schedule: ScheduleConfig {
+            kind: ScheduleKind::Plateau(PlateauConfig { patience: 0, ..PlateauConfig::default() }),
+            ..ScheduleConfig::default()
         },
         ..Config::default()
     }

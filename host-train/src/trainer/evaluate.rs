@@ -1,10 +1,14 @@
 //! The model at work on many sources: decoding in batches on all threads, loss and scores of a dev set.
 
 use super::Run;
+use super::exposure::best;
+use crate::config::Metric;
 use crate::data::corpus::{Group, group};
 use crate::data::{Dataset, Pair};
+use crate::ensemble::Ensemble;
 use crate::metrics::{Scores, score};
 use crate::model::Seq2Seq;
+use crate::nn::loss::log_sum_exp;
 use crate::search::{Hypothesis, SearchOptions, beam, greedy};
 use crate::vocab::Vocab;
 
@@ -16,6 +20,8 @@ const CHUNK: usize = 64;
 pub struct Evaluation {
     /// Mean negative log-likelihood of a target token.
     pub loss: f64,
+    /// The same behind the model's own best tokens, if the run watches it.
+    pub free_loss: Option<f64>,
     /// Counts and rates of the greedy hypotheses.
     pub scores: Scores,
 }
@@ -24,9 +30,11 @@ pub struct Evaluation {
 pub fn evaluate(model: &Seq2Seq, source: &Vocab, target: &Vocab, run: &Run<'_>, dev: &Dataset) -> Evaluation {
     let (threads, max_len) = (run.config.train.threads, run.config.data.max_target_len);
     let sources: Vec<Vec<u32>> = group(run.dev).iter().map(|case| source.sentence(case.source).ids).collect();
-    let decoded = in_chunks(&sources, threads, |chunk| greedy(model, chunk, max_len));
+    let decoded = in_chunks(&sources, threads, |_, chunk| greedy(model, chunk, max_len));
     let tokens_of: Vec<Vec<&str>> = decoded.iter().map(|best| target.tokens_of(&best.ids)).collect();
+    let watched = run.config.train.metric == Metric::FreePpl;
     Evaluation {
+        free_loss: watched.then(|| walk_loss(&model.into(), dev, Behind::OwnTokens, threads)),
         loss: mean_loss(model, dev, run.config.train.batch_size.min(256), threads),
         scores: score(target.tokenization(), run.dev, &tokens_of),
     }
@@ -46,20 +54,64 @@ pub fn mean_loss(model: &Seq2Seq, data: &Dataset, batch_size: usize, threads: us
     nll / tokens.max(1) as f64
 }
 
+/// Which tokens a decoder has read when a target token's likelihood is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behind {
+    /// The target's own, as in training with a teacher.
+    TargetTokens,
+    /// The most probable ones, as in greedy decoding; the target's length is kept.
+    OwnTokens,
+}
+
+/// Mean negative log-likelihood of a target token over all pairs, token by token: for ensembles, and for a model left to
+/// itself. [`mean_loss`] is faster where both do.
+pub fn walk_loss(model: &Ensemble<'_>, data: &Dataset, behind: Behind, threads: usize) -> f64 {
+    let all: Vec<usize> = (0..data.len()).collect();
+    let pairs = data.batch(&all);
+    let losses = in_chunks(&pairs.sources, threads, |chunk, sources| {
+        let targets: Vec<&[u32]> = chunk.iter().map(|&i| &pairs.targets[i][..]).collect();
+        let mut losses = vec![0.0; targets.len()];
+        let mut walk = model.walk(&sources.iter().map(|s| &s[..]).collect::<Vec<_>>());
+        let mut tokens = walk.start();
+        let mut live: Vec<usize> = (0..targets.len()).collect();
+        for t in 0.. {
+            let stepped = walk.step(&tokens);
+            let rows = stepped.logits.chunks_exact(model.target_vocab());
+            tokens.clear();
+            let mut stay = Vec::new();
+            for (row, (&i, logits)) in live.iter().zip(rows).enumerate() {
+                let expected = targets[i][t];
+                losses[i] += log_sum_exp(logits) - f64::from(logits[expected as usize]);
+                if t + 1 < targets[i].len() {
+                    stay.push(row);
+                    tokens.push(if behind == Behind::TargetTokens { expected } else { best(logits) });
+                }
+            }
+            if stay.is_empty() {
+                break;
+            }
+            live = stay.iter().map(|&row| live[row]).collect();
+            walk.select(&stay);
+        }
+        losses
+    });
+    losses.iter().sum::<f64>() / data.target_tokens().max(1) as f64
+}
+
 /// The hypotheses of every source, best first; sources are ids with their marks.
 /// The number of threads changes no bit.
 pub fn decode_all(
-    model: &Seq2Seq,
+    model: &Ensemble<'_>,
     sources: &[Vec<u32>],
     options: &SearchOptions,
     threads: usize,
 ) -> Vec<Vec<Hypothesis>> {
-    in_chunks(sources, threads, |chunk| beam(model, chunk, options))
+    in_chunks(sources, threads, |_, chunk| beam(model.clone(), chunk, options))
 }
 
 /// The distinct sources of `pairs` in order, with the hypotheses of each.
-pub fn decode_groups<'a>(
-    model: &Seq2Seq,
+pub fn decode_groups<'a, 'm>(
+    model: impl Into<Ensemble<'m>>,
     source: &Vocab,
     pairs: &'a [Pair],
     options: &SearchOptions,
@@ -67,14 +119,14 @@ pub fn decode_groups<'a>(
 ) -> Vec<(Group<'a>, Vec<Hypothesis>)> {
     let groups = group(pairs);
     let sources: Vec<Vec<u32>> = groups.iter().map(|case| source.sentence(case.source).ids).collect();
-    groups.into_iter().zip(decode_all(model, &sources, options, threads)).collect()
+    groups.into_iter().zip(decode_all(&model.into(), &sources, options, threads)).collect()
 }
 
-/// `work` on chunks of sources of like length, shared out to threads; results in the order of the sources.
+/// `work` on chunks of sources of like length, by their numbers and ids, shared out to threads; results in the order of the sources.
 fn in_chunks<T: Send + Default>(
     sources: &[Vec<u32>],
     threads: usize,
-    work: impl Fn(&[Vec<u32>]) -> Vec<T> + Sync,
+    work: impl Fn(&[usize], &[Vec<u32>]) -> Vec<T> + Sync,
 ) -> Vec<T> {
     let mut order: Vec<usize> = (0..sources.len()).collect();
     order.sort_by_key(|&i| sources[i].len());
@@ -89,7 +141,7 @@ fn in_chunks<T: Send + Default>(
                 let mine = chunks.iter().skip(first).step_by(threads);
                 let decode = |chunk: &&[usize]| {
                     let batch: Vec<Vec<u32>> = chunk.iter().map(|&i| sources[i].clone()).collect();
-                    chunk.iter().copied().zip(work(&batch)).collect::<Vec<_>>()
+                    chunk.iter().copied().zip(work(chunk, &batch)).collect::<Vec<_>>()
                 };
                 mine.flat_map(decode).collect()
             }
@@ -112,9 +164,9 @@ mod tests {
     fn chunks_keep_the_order_of_sources() {
         let sources: Vec<Vec<u32>> = (0..300).map(|i| vec![7; (i * 7) % 13 + 1]).collect();
         for threads in [1, 2, 5, 64] {
-            let lengths = in_chunks(&sources, threads, |chunk| chunk.iter().map(Vec::len).collect());
+            let lengths = in_chunks(&sources, threads, |_, chunk| chunk.iter().map(Vec::len).collect());
             assert_eq!(lengths, sources.iter().map(Vec::len).collect::<Vec<_>>());
         }
-        assert!(in_chunks(&[], 4, |chunk| vec![0u8; chunk.len()]).is_empty());
+        assert!(in_chunks(&[], 4, |_, chunk| vec![0u8; chunk.len()]).is_empty());
     }
 }

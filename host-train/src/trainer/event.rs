@@ -16,15 +16,22 @@ pub struct EpochRecord {
     pub train_loss: f64,
     /// Mean negative log-likelihood of a dev token.
     pub dev_loss: f64,
+    /// The same behind the model's own best tokens, if it is watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_loss: Option<f64>,
     /// Word error rate on the dev set, greedy, in percent.
     pub wer: f64,
     /// Token error rate on the dev set, greedy, in percent.
     pub per: f64,
+    /// Character error rate on the dev set, greedy, in percent.
+    pub cer: f64,
     /// Exact lines of the dev set, greedy, in percent.
     pub exact: f64,
+    /// BLEU of the dev set, greedy.
+    pub bleu: f64,
     /// Whether this is the best epoch so far.
     pub best: bool,
-    /// The learning rate of the epoch.
+    /// The learning rate of the epoch's last step.
     pub learning_rate: f32,
     /// Largest gradient norm of the epoch before clipping.
     pub gradient_norm: f64,
@@ -40,8 +47,12 @@ impl EpochRecord {
         match metric {
             Metric::Wer => self.wer,
             Metric::Per => self.per,
+            Metric::Cer => self.cer,
             Metric::Exact => self.exact,
+            Metric::Bleu => self.bleu,
             Metric::Loss => self.dev_loss,
+            Metric::Ppl => self.dev_loss.exp(),
+            Metric::FreePpl => self.free_loss.map_or(f64::NAN, f64::exp),
         }
     }
 }
@@ -74,10 +85,10 @@ pub enum Event<'a> {
     Step {
         /// Number of the epoch, from 1.
         epoch: usize,
-        /// Batches of the epoch done.
-        batch: usize,
-        /// Batches of an epoch.
-        batches: usize,
+        /// Steps of the epoch done.
+        step: usize,
+        /// Steps of an epoch.
+        steps: usize,
         /// Mean loss of a target token in this epoch so far.
         loss: f64,
         /// Target tokens a second in this epoch so far.

@@ -2,26 +2,28 @@
 //!
 //! Nothing here prints: what happens is told to a closure as [`Event`]s.
 
+mod epoch;
 mod evaluate;
 mod event;
+mod exposure;
+mod risk;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::atomic::AtomicBool;
 
-pub use evaluate::{Evaluation, decode_all, decode_groups, evaluate, mean_loss};
+pub use evaluate::{Behind, Evaluation, decode_all, decode_groups, evaluate, mean_loss, walk_loss};
 pub use event::{End, EpochRecord, Event, Outcome};
 
-use crate::checkpoint::{Best, Checkpoint, Partial, RunDir, State, checksum};
-use crate::config::{Config, DataConfig, Metric, ModelConfig};
-use crate::data::{Dataset, Pair, batch};
+use crate::checkpoint::{Checkpoint, RunDir, Snapshot, State};
+use crate::config::{Config, DataConfig, ModelConfig};
+use crate::data::{Dataset, Pair};
 use crate::error::{Error, Result};
-use crate::model::{Gradients, Seq2Seq, StepOptions};
-use crate::optim::{Adam, clip_grad_norm};
+use crate::model::Seq2Seq;
+use crate::optim::{Average, Optimizer};
 use crate::quant::Scheme;
-use crate::rng::{Stream, derive};
 use crate::schedule::Plateau;
 use crate::vocab::Vocab;
+use risk::References;
 
 /// What a run does with what its directory already holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,8 @@ pub struct Run<'a> {
     pub out: &'a Path,
     /// What to do with what it holds.
     pub start: Start,
+    /// Trained networks to learn from, as `[distill]` says; without it there are none.
+    pub teachers: &'a [Checkpoint],
 }
 
 /// Trains a model and keeps its checkpoint in `run.out`: from the start, after every epoch, and after every
@@ -89,14 +93,12 @@ pub fn train_from(
         steps_done: work.state.step,
         epochs,
     });
-    let mut grads = work.model.params.zeros_like();
-    let lengths = work.train.lengths();
     loop {
         let end = if work.state.bad_epochs >= config.train.patience {
             End::Stopped
         } else if work.state.epoch >= epochs {
             End::Finished
-        } else if work.epoch(run, &lengths, &mut grads, stop, observe)? {
+        } else if work.epoch(run, stop, observe)? {
             continue;
         } else {
             End::Interrupted
@@ -113,7 +115,10 @@ struct Work {
     train: Dataset,
     dev: Dataset,
     model: Seq2Seq,
-    adam: Adam,
+    optimizer: Optimizer,
+    average: Average,
+    /// What hypotheses are measured by, in risk training.
+    references: Option<References>,
     state: State,
     history: Vec<String>,
 }
@@ -143,9 +148,10 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
         _ => None,
     };
 
-    let (source_vocab, target_vocab) = match (&resumed, &init) {
+    let known = init.as_ref().or(run.teachers.first());
+    let (source_vocab, target_vocab) = match (&resumed, known) {
         (Some(old), _) => (old.source_vocab.clone(), old.target_vocab.clone()),
-        (None, Some(init)) => (init.source_vocab.clone(), init.target_vocab.clone()),
+        (None, Some(known)) => (known.source_vocab.clone(), known.target_vocab.clone()),
         (None, None) => (
             Vocab::build(
                 config.data.source,
@@ -160,6 +166,7 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
             ),
         ),
     };
+    check_teachers(run, &source_vocab, &target_vocab)?;
     let train = Dataset::training(run.train, &source_vocab, &target_vocab, &config.data);
     if train.is_empty() {
         return Err(Error::Training(format!(
@@ -172,42 +179,49 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
     let dev = Dataset::whole(run.dev, &source_vocab, &target_vocab);
     let data = format!("{:016x}", train.fingerprint());
 
-    let (model, adam, state, history) = match resumed {
+    let (model, optimizer, average, state, history) = match resumed {
         Some(old) => {
             check_same(&old.config, config, &old.state, &data)?;
             let mut state = old.state;
-            let t = &config.train;
-            if old.config.train.learning_rate != t.learning_rate {
+            let rate = config.optimizer.learning_rate;
+            if old.config.optimizer.learning_rate != rate {
                 // On disk before the configuration is: a kill between the two must not lose the new rate.
-                state.learning_rate = t.learning_rate;
-                dir.commit(&state, &old.model.params, &old.adam, &old.history)?;
+                state.learning_rate = rate;
+                dir.commit(&Snapshot {
+                    state: &state,
+                    weights: &old.model.params,
+                    optimizer: &old.optimizer,
+                    average: &old.average,
+                    history: &old.history,
+                })?;
             }
-            state.plateau.factor = t.lr_factor;
-            state.plateau.patience = t.lr_patience;
-            state.plateau.min_lr = t.min_learning_rate;
             dir.write_setup(config, &source_vocab, &target_vocab, old.model.scheme.as_ref())?;
-            (old.model, old.adam, state, old.history)
+            (old.model, old.optimizer, old.average, state, old.history)
         }
         None => {
             let t = &config.train;
             let model = match init {
                 Some(init) => taken_over(init, config, &train)?,
-                None if config.qat.is_some() => {
-                    let reason = "[qat] starts from a trained network: name its checkpoint with --init";
-                    return Err(Error::Config(reason.into()));
+                None if config.qat.is_some() || config.risk.is_some() => {
+                    let section = if config.qat.is_some() { "[qat]" } else { "[risk]" };
+                    return Err(Error::Config(format!(
+                        "{section} starts from a trained network: name its checkpoint with --init"
+                    )));
                 }
                 None => Seq2Seq::new(&config.model, source_vocab.len(), target_vocab.len(), t.seed),
             };
-            let adam = Adam::new(&model.params, t.learning_rate);
+            let optimizer = Optimizer::new(&config.optimizer, &model.params);
+            let average = Average::new(&config.average, &model.params);
             let state = State {
                 epoch: 0,
                 step: 0,
+                batches: 0,
                 seed: t.seed,
-                learning_rate: t.learning_rate,
+                learning_rate: config.optimizer.learning_rate,
                 metric: t.metric,
                 best: None,
                 bad_epochs: 0,
-                plateau: Plateau::new(t.lr_factor, t.lr_patience, t.min_learning_rate),
+                plateau: Plateau::default(),
                 data,
                 partial: None,
             };
@@ -215,11 +229,30 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
             dir.clear()?;
             dir.write_setup(config, &source_vocab, &target_vocab, model.scheme.as_ref())?;
             // Before the first step, so that a run that began with another's weights never resumes without them.
-            dir.commit(&state, &model.params, &adam, &[])?;
-            (model, adam, state, Vec::new())
+            dir.commit(&Snapshot {
+                state: &state,
+                weights: &model.params,
+                optimizer: &optimizer,
+                average: &average,
+                history: &[],
+            })?;
+            (model, optimizer, average, state, Vec::new())
         }
     };
-    Ok(Work { dir, source_vocab, target_vocab, train, dev, model, adam, state, history })
+    let references = config.risk.is_some().then(|| References::new(&train));
+    Ok(Work {
+        dir,
+        source_vocab,
+        target_vocab,
+        train,
+        dev,
+        model,
+        optimizer,
+        average,
+        references,
+        state,
+        history,
+    })
 }
 
 /// The network of another run, on the grid that the configuration asks for.
@@ -253,6 +286,29 @@ fn taken_over(init: Checkpoint, config: &Config, train: &Dataset) -> Result<Seq2
     Ok(model)
 }
 
+/// Teachers are there if and only if the configuration asks for them, and know the run's tokens.
+fn check_teachers(run: &Run<'_>, source: &Vocab, target: &Vocab) -> Result<()> {
+    match (&run.config.distill, run.teachers) {
+        (Some(_), []) => {
+            Err(Error::Config("[distill] learns from trained networks: name them with --teacher".into()))
+        }
+        (None, [_, ..]) => {
+            Err(Error::Config("a teacher's share is told by [distill]; expected that section".into()))
+        }
+        (_, teachers) => {
+            let knows =
+                |teacher: &Checkpoint| teacher.source_vocab == *source && teacher.target_vocab == *target;
+            match teachers.iter().position(|teacher| !knows(teacher)) {
+                None => Ok(()),
+                Some(i) => Err(Error::Config(format!(
+                    "teacher {} does not have the run's tokens in their order: train it on the same corpus",
+                    i + 1
+                ))),
+            }
+        }
+    }
+}
+
 /// Refuses to resume a run with another model, other data, another seed or another metric.
 fn check_same(old: &Config, new: &Config, state: &State, data: &str) -> Result<()> {
     let differs = |what: &str, old: &dyn std::fmt::Debug, new: &dyn std::fmt::Debug| {
@@ -263,6 +319,16 @@ fn check_same(old: &Config, new: &Config, state: &State, data: &str) -> Result<(
     }
     if old.qat != new.qat {
         return differs("[qat]", &old.qat, &new.qat);
+    }
+    if old.optimizer.kind != new.optimizer.kind {
+        return differs("[optimizer] but for the learning rate", &old.optimizer.kind, &new.optimizer.kind);
+    }
+    if old.average != new.average {
+        return differs("[average]", &old.average, &new.average);
+    }
+    if (&old.exposure, &old.risk, &old.distill) != (&new.exposure, &new.risk, &new.distill) {
+        let objective = |c: &Config| (c.exposure.clone(), c.risk.clone(), c.distill);
+        return differs("[exposure], [risk] and [distill]", &objective(old), &objective(new));
     }
     if old.data != new.data {
         return differs("[data]", &old.data, &new.data);
@@ -277,141 +343,4 @@ fn check_same(old: &Config, new: &Config, state: &State, data: &str) -> Result<(
         return differs("training pairs (fingerprint)", &state.data, &data);
     }
     Ok(())
-}
-
-impl Work {
-    /// Trains, evaluates and commits one epoch, or what is left of it; `false` when the caller asked to stop.
-    fn epoch(
-        &mut self,
-        run: &Run<'_>,
-        lengths: &[(usize, usize)],
-        grads: &mut Gradients,
-        stop: &AtomicBool,
-        observe: &mut dyn FnMut(&Event<'_>),
-    ) -> Result<bool> {
-        let t = &run.config.train;
-        let begun = Instant::now();
-        let epoch = self.state.epoch + 1;
-        let batches = batch::plan(lengths, t.batch_size, t.seed, epoch as u64);
-        let mut done = self.take_partial(&batches)?;
-        let seconds_before = done.seconds;
-        let seconds = || seconds_before + begun.elapsed().as_secs_f64();
-        let speed = |tokens: usize| tokens as f64 / seconds().max(1e-9);
-        let mut kept = done.batches;
-        self.adam.lr = self.state.learning_rate;
-        for pairs in batches.iter().skip(done.batches) {
-            if stop.load(Ordering::Relaxed) {
-                if done.batches > kept {
-                    self.commit_partial(Partial { seconds: seconds(), ..done })?;
-                }
-                return Ok(false);
-            }
-            let step = self.adam.step + 1;
-            let options = StepOptions {
-                label_smoothing: t.label_smoothing,
-                dropout_seed: Some(derive(t.seed, Stream::Dropout, step)),
-                threads: t.threads,
-            };
-            let sum = self.model.loss_and_gradients(&self.train.batch(pairs), grads, &options);
-            let norm = clip_grad_norm(grads, t.clip_norm);
-            if !sum.loss.is_finite() || !norm.is_finite() {
-                return Err(self.not_finite(run, step, epoch, sum.loss / sum.tokens as f64, norm));
-            }
-            self.adam.step(&mut self.model.params, grads);
-            done.batches += 1;
-            done.loss += sum.loss;
-            done.tokens += sum.tokens;
-            done.gradient_norm = done.gradient_norm.max(norm);
-            // No step is a multiple of 0.
-            if step.is_multiple_of(t.checkpoint_every) {
-                self.commit_partial(Partial { seconds: seconds(), ..done.clone() })?;
-                kept = done.batches;
-            }
-            observe(&Event::Step {
-                epoch,
-                batch: done.batches,
-                batches: batches.len(),
-                loss: done.loss / done.tokens as f64,
-                tokens_per_second: speed(done.tokens),
-            });
-        }
-        let tokens_per_second = speed(done.tokens);
-        let step = self.adam.step;
-
-        observe(&Event::Evaluate);
-        let dev = evaluate(&self.model, &self.source_vocab, &self.target_vocab, run, &self.dev);
-        if !dev.loss.is_finite() {
-            return Err(self.not_finite(run, step, epoch, dev.loss, done.gradient_norm));
-        }
-        let mut record = EpochRecord {
-            epoch,
-            step,
-            train_loss: done.loss / done.tokens as f64,
-            dev_loss: dev.loss,
-            wer: dev.scores.wer(),
-            per: dev.scores.per(),
-            exact: dev.scores.exact(),
-            best: false,
-            learning_rate: self.state.learning_rate,
-            gradient_norm: done.gradient_norm,
-            seconds: seconds(),
-            tokens_per_second,
-        };
-        let score = record.get(t.metric);
-        let best = self.state.best.as_ref();
-        let improved = best.is_none_or(|best| t.metric.improves(score, best.score));
-        // A metric that counts whole lines stands still long before the model stops getting surer.
-        record.best = improved || best.is_some_and(|best| score == best.score && dev.loss < best.dev_loss);
-        self.state.epoch = epoch;
-        self.state.step = step;
-        self.state.partial = None;
-        self.state.bad_epochs = if improved { 0 } else { self.state.bad_epochs + 1 };
-        if record.best {
-            self.state.best = Some(Best { epoch, score, dev_loss: dev.loss });
-        }
-        // The schedule takes smaller for better.
-        let falling = if t.metric == Metric::Exact { -score } else { score };
-        self.state.learning_rate = self.state.plateau.observe(falling, self.state.learning_rate);
-
-        self.history.push(serde_json::to_string(&record).expect("a record is plain data"));
-        self.dir.commit(&self.state, &self.model.params, &self.adam, &self.history)?;
-        observe(&Event::Epoch(&record));
-        Ok(true)
-    }
-
-    /// What is done of the epoch with these batches.
-    fn take_partial(&mut self, batches: &[Vec<usize>]) -> Result<Partial> {
-        let numbers =
-            batches.iter().flat_map(|batch| std::iter::once(batch.len()).chain(batch.iter().copied()));
-        let plan = format!("{:016x}", checksum(numbers.flat_map(usize::to_le_bytes)));
-        match self.state.partial.take() {
-            Some(done) if done.plan != plan => Err(Error::Config(format!(
-                "a run resumed within an epoch keeps its train.batch_size to the end of the epoch: {} steps of epoch {} are \
-                 done, and its batches are no longer the same",
-                done.batches,
-                self.state.epoch + 1
-            ))),
-            Some(done) => Ok(done),
-            None => Ok(Partial { plan, ..Partial::default() }),
-        }
-    }
-
-    /// Keeps the run in the middle of an epoch.
-    fn commit_partial(&mut self, done: Partial) -> Result<()> {
-        self.state.step = self.adam.step;
-        self.state.partial = Some(done);
-        self.dir.commit(&self.state, &self.model.params, &self.adam, &self.history)
-    }
-
-    fn not_finite(&self, run: &Run<'_>, step: u64, epoch: usize, loss: f64, norm: f64) -> Error {
-        let kept = match self.state.epoch {
-            0 => "no epoch has finished yet".to_owned(),
-            n => format!("epoch {n} is kept in {}", run.out.display()),
-        };
-        Error::Training(format!(
-            "step {step} (epoch {epoch}): loss {loss}, gradient norm {norm}; lower train.learning_rate ({}) or \
-             train.clip_norm ({}) and continue with --resume; {kept}",
-            self.state.learning_rate, run.config.train.clip_norm
-        ))
-    }
 }

@@ -47,7 +47,7 @@ pub fn run_until(
 ) -> Result<Outcome, Error> {
     let stop = AtomicBool::new(false);
     let mut steps = 0;
-    let run = Run { config, train: &data.train, dev: &data.dev, out, start };
+    let run = Run { config, train: &data.train, dev: &data.dev, out, start, teachers: &[] };
     train(&run, &stop, &mut |event| {
         if let Event::Step { .. } = event {
             steps += 1;

@@ -1,8 +1,9 @@
 //! Optimizers and clipping of gradients.
 
 use anyhow::{Context, Result};
+use kinglet_train::config::{AdamConfig, OptimizerConfig, OptimizerKind, SgdConfig};
 use kinglet_train::nn::params::Params;
-use kinglet_train::optim::{Adam, clip_grad_norm as clip};
+use kinglet_train::optim::{Optimizer, clip_grad_norm as clip};
 
 use super::{Compare, File};
 
@@ -23,28 +24,32 @@ pub(super) fn clip_grad_norm(file: &File, c: &mut Compare) -> Result<()> {
 
 pub(super) fn optimizers(file: &File, config: &serde_json::Value, c: &mut Compare) -> Result<()> {
     let lr = config["optim"]["lr"].as_f64().context("config.json: optim.lr")? as f32;
-    for (name, beta2, eps) in [("adam", 0.999, 1e-8), ("adam_tf", 0.98, 1e-9)] {
+    let adam = AdamConfig::default();
+    let sgd = SgdConfig { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+    for (name, kind) in [
+        ("adam", OptimizerKind::Adam(adam)),
+        ("adam_tf", OptimizerKind::Adam(AdamConfig { beta2: 0.98, eps: 1e-9, ..adam })),
+        ("adam_l2", OptimizerKind::Adam(AdamConfig { weight_decay: 0.1, ..adam })),
+        ("adamw", OptimizerKind::AdamW(AdamConfig { weight_decay: 0.05, ..adam })),
+        ("sgd_momentum", OptimizerKind::Sgd(sgd)),
+    ] {
         let mut params = Params::new(file.tensors("init.", ""))?;
-        let mut adam = Adam { beta2, eps, ..Adam::new(&params, lr) };
+        let mut optimizer = Optimizer::new(&OptimizerConfig { learning_rate: lr, kind }, &params);
         let steps = (1..).take_while(|k| file.has(&format!("step{k}.grad.p0"))).count();
         for k in 1..=steps {
-            adam.step(&mut params, &Params::new(file.tensors(&format!("step{k}.grad."), ""))?);
+            optimizer.step(&mut params, &Params::new(file.tensors(&format!("step{k}.grad."), ""))?, lr);
             for t in &params {
                 let expected = format!("{name}.step{k}.{}", t.name);
                 c.values(&expected, &t.data, file.get(&expected)?);
             }
         }
-        for (what, moments) in [("exp_avg", &adam.m), ("exp_avg_sq", &adam.v)] {
+        // PyTorch's file holds Adam's moments alone.
+        for (what, moments) in optimizer.moments().into_iter().filter(|(what, _)| what.starts_with("exp_avg"))
+        {
             for t in moments {
                 let expected = format!("{name}.{what}.{}", t.name);
                 c.values(&expected, &t.data, file.get(&expected)?);
             }
-        }
-    }
-    for other in ["adam_l2", "adamw", "sgd_momentum"] {
-        if file.has(&format!("{other}.step1.p0")) {
-            c.unsupported(other);
-            file.pass_over(&format!("{other}."));
         }
     }
     Ok(())

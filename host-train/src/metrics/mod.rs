@@ -1,14 +1,21 @@
-//! Word error rate, token error rate and exact match, counted as the field does for grapheme-to-phoneme models.
+//! Word, token and character error rates, exact match and BLEU, counted as the field does.
 //!
-//! Several lines with one source are alternatives: each distinct source is one case, and any of its targets is
-//! right.
+//! For the error rates, several lines with one source are alternatives: each distinct source is one case, and any of its
+//! targets is right. Exact match and BLEU count lines.
+
+mod bleu;
+mod edit;
 
 use serde::{Deserialize, Serialize};
+
+pub use bleu::Bleu;
+pub use edit::edit_distance;
 
 use crate::config::{Metric, Tokens};
 use crate::data::Pair;
 use crate::data::corpus::group;
-use crate::vocab::cut;
+use crate::vocab::{cut, join};
+use edit::closest;
 
 /// The counts of a scored set and their rates.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -21,26 +28,17 @@ pub struct Scores {
     pub edits: usize,
     /// Tokens of those closest targets, summed.
     pub reference_tokens: usize,
+    /// Edits between the characters of each hypothesis, spaces included, and of its closest target, summed.
+    pub char_edits: usize,
+    /// Characters of those closest targets, summed.
+    pub reference_chars: usize,
     /// Lines of the corpus.
     pub lines: usize,
     /// Lines whose target equals the hypothesis.
     pub exact_lines: usize,
-}
-
-/// Levenshtein distance: the fewest insertions, deletions and substitutions of tokens that turn `a` into `b`
-/// (Wagner and Fischer 1974, one row kept).
-pub fn edit_distance<T: PartialEq>(a: &[T], b: &[T]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
+    /// Common n-grams of hypotheses and lines.
+    #[serde(rename = "bleu_counts")]
+    pub bleu: Bleu,
 }
 
 /// Scores one hypothesis for each distinct source of `pairs`, in the order of their first lines
@@ -52,17 +50,18 @@ pub fn score<S: AsRef<str>>(how: Tokens, pairs: &[Pair], hypotheses: &[Vec<S>]) 
             hypotheses.get(i).map(|tokens| tokens.iter().map(AsRef::as_ref).collect()).unwrap_or_default();
         let references: Vec<Vec<&str>> = case.targets.iter().map(|target| cut(how, target)).collect();
         let right = references.iter().filter(|reference| **reference == hypothesis).count();
-        // Fewest edits; of equals the longest reference.
-        let (edits, length) = references
-            .iter()
-            .map(|reference| (edit_distance(reference, &hypothesis), reference.len()))
-            .min_by_key(|&(edits, length)| (edits, std::cmp::Reverse(length)))
-            .unwrap_or_default();
+        let (edits, length) = closest(&hypothesis, &references);
+        let chars = |tokens: &[&str]| join(how, tokens).chars().collect::<Vec<char>>();
+        let texts: Vec<Vec<char>> = references.iter().map(|tokens| chars(tokens)).collect();
+        let (char_edits, char_length) = closest(&chars(&hypothesis), &texts);
         scores.sources += 1;
         scores.wrong_sources += usize::from(right == 0);
         scores.exact_lines += right;
         scores.edits += edits;
         scores.reference_tokens += length;
+        scores.char_edits += char_edits;
+        scores.reference_chars += char_length;
+        references.iter().for_each(|reference| scores.bleu.add(&hypothesis, reference));
     }
     scores
 }
@@ -78,18 +77,25 @@ impl Scores {
         percent(self.edits, self.reference_tokens)
     }
 
+    /// Character error rate: edits per reference character, in percent.
+    pub fn cer(&self) -> f64 {
+        percent(self.char_edits, self.reference_chars)
+    }
+
     /// Percent of lines that are exactly right.
     pub fn exact(&self) -> f64 {
         percent(self.exact_lines, self.lines)
     }
 
-    /// The rate that a metric names, in percent; `None` for [`Metric::Loss`], which text does not tell.
+    /// What a metric names, 0 to 100; `None` for those of losses, which text does not tell.
     pub fn get(&self, metric: Metric) -> Option<f64> {
         match metric {
             Metric::Wer => Some(self.wer()),
             Metric::Per => Some(self.per()),
+            Metric::Cer => Some(self.cer()),
             Metric::Exact => Some(self.exact()),
-            Metric::Loss => None,
+            Metric::Bleu => Some(self.bleu.score()),
+            Metric::Loss | Metric::Ppl | Metric::FreePpl => None,
         }
     }
 }
@@ -100,14 +106,28 @@ impl Metric {
         match self {
             Self::Wer => "wer",
             Self::Per => "per",
+            Self::Cer => "cer",
             Self::Exact => "exact",
+            Self::Bleu => "bleu",
             Self::Loss => "loss",
+            Self::Ppl => "ppl",
+            Self::FreePpl => "free_ppl",
         }
+    }
+
+    /// Whether it is taken from probabilities, not from texts.
+    pub fn is_of_losses(self) -> bool {
+        matches!(self, Self::Loss | Self::Ppl | Self::FreePpl)
+    }
+
+    /// Whether more is better.
+    pub fn rises(self) -> bool {
+        matches!(self, Self::Exact | Self::Bleu)
     }
 
     /// Whether `new` beats `old`.
     pub fn improves(self, new: f64, old: f64) -> bool {
-        if self == Self::Exact { new > old } else { new < old }
+        if self.rises() { new > old } else { new < old }
     }
 }
 
@@ -118,18 +138,6 @@ fn percent(part: usize, whole: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    /// The definition, exponential and obviously right.
-    fn edit_distance_by_definition(a: &[u8], b: &[u8]) -> usize {
-        match (a.split_last(), b.split_last()) {
-            (None, _) => b.len(),
-            (_, None) => a.len(),
-            (Some((x, a1)), Some((y, b1))) => (edit_distance_by_definition(a1, b1) + usize::from(x != y))
-                .min(edit_distance_by_definition(a1, b) + 1)
-                .min(edit_distance_by_definition(a, b1) + 1),
-        }
-    }
 
     fn pairs(lines: &[(&str, &str)]) -> Vec<Pair> {
         lines.iter().map(|(s, t)| Pair { source: (*s).into(), target: (*t).into() }).collect()
@@ -151,10 +159,23 @@ mod tests {
         ]);
         let hypotheses = ["A B C D", "A", "Y X X", "", "M"].map(|text| cut(Tokens::Words, text));
         let scores = score(Tokens::Words, &references, &hypotheses);
-        let expected =
-            Scores { sources: 5, wrong_sources: 3, edits: 6, reference_tokens: 12, lines: 8, exact_lines: 3 };
-        assert_eq!(scores, expected);
+        assert_eq!((scores.sources, scores.wrong_sources, scores.lines, scores.exact_lines), (5, 3, 8, 3));
+        assert_eq!((scores.edits, scores.reference_tokens), (6, 12));
         assert_eq!((scores.wer(), scores.per(), scores.exact()), (60.0, 50.0, 37.5));
+    }
+
+    #[test]
+    fn characters_are_those_of_the_text() {
+        let references = pairs(&[("a", "AB C"), ("a", "ABX"), ("b", "éa")]);
+        let words =
+            score(Tokens::Words, &references, &[cut(Tokens::Words, "AB D"), cut(Tokens::Words, "ea")]);
+        assert_eq!((words.char_edits, words.reference_chars), (2, 6));
+        assert!((words.cer() - 100.0 / 3.0).abs() < 1e-9);
+        let chars =
+            score(Tokens::Chars, &references, &[cut(Tokens::Chars, "AB D"), cut(Tokens::Chars, "ea")]);
+        assert_eq!((chars.char_edits, chars.reference_chars), (chars.edits, chars.reference_tokens));
+        assert_eq!(words.get(Metric::Cer), Some(words.cer()));
+        assert_eq!(words.get(Metric::Ppl), None);
     }
 
     #[test]
@@ -167,17 +188,8 @@ mod tests {
 
     #[test]
     fn improvement_has_a_direction() {
+        assert!(Metric::Bleu.improves(2.0, 1.0) && Metric::FreePpl.improves(1.0, 2.0));
         assert!(Metric::Exact.improves(2.0, 1.0) && !Metric::Exact.improves(1.0, 1.0));
         assert!(Metric::Wer.improves(1.0, 2.0) && !Metric::Wer.improves(1.0, 1.0));
-    }
-
-    proptest! {
-        #[test]
-        fn edit_distance_is_its_definition(
-            a in prop::collection::vec(0u8..3, 0..7),
-            b in prop::collection::vec(0u8..3, 0..7),
-        ) {
-            prop_assert_eq!(edit_distance(&a, &b), edit_distance_by_definition(&a, &b));
-        }
     }
 }

@@ -1,0 +1,126 @@
+//! What sizes and rates may be.
+
+use super::*;
+
+impl Config {
+    /// Checks sizes and ranges.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the first field that cannot work, what it may be, and what it is.
+    pub fn check(&self) -> Result<()> {
+        let (m, t) = (&self.model, &self.train);
+        let mut sizes = vec![
+            ("data.min_count", self.data.min_count, 1, 1 << 20),
+            ("data.max_source_len", self.data.max_source_len, 1, 4096),
+            ("data.max_target_len", self.data.max_target_len, 1, 4096),
+            ("model.encoder.embedding", m.encoder.embedding, 1, 4096),
+            ("model.encoder.hidden", m.encoder.hidden, 1, 4096),
+            ("model.encoder.layers", m.encoder.layers, 1, 8),
+            ("model.decoder.embedding", m.decoder.embedding, 1, 4096),
+            ("model.decoder.hidden", m.decoder.hidden, 1, 4096),
+            ("model.decoder.layers", m.decoder.layers, 1, 8),
+            ("model.attention.size", m.attention.size, 1, 512),
+            ("train.batch_size", t.batch_size, 1, 65_536),
+            ("train.accumulate", t.accumulate, 1, 65_536),
+            ("train.epochs", t.epochs, 1, EPOCHS),
+            ("train.patience", t.patience, 1, EPOCHS),
+            ("train.threads", t.threads, 1, 256),
+        ];
+        let mut reals = vec![
+            ("model.dropout", m.dropout, 0.0, 0.95),
+            ("train.clip_norm", t.clip_norm, 0.0, 1e6),
+            ("train.label_smoothing", t.label_smoothing, 0.0, 0.9),
+            ("optimizer.learning_rate", self.optimizer.learning_rate, 1e-9, 10.0),
+            ("schedule.min_learning_rate", self.schedule.min_learning_rate, 0.0, 10.0),
+        ];
+        match &self.optimizer.kind {
+            OptimizerKind::Sgd(sgd) => reals.extend([
+                ("optimizer.momentum", sgd.momentum, 0.0, 0.9999),
+                ("optimizer.weight_decay", sgd.weight_decay, 0.0, 1.0),
+            ]),
+            OptimizerKind::Adam(adam) | OptimizerKind::AdamW(adam) => reals.extend([
+                ("optimizer.beta1", adam.beta1 as f32, 0.0, 0.9999),
+                ("optimizer.beta2", adam.beta2 as f32, 0.0, 0.999_999),
+                ("optimizer.eps", adam.eps as f32, 1e-16, 1.0),
+                ("optimizer.weight_decay", adam.weight_decay, 0.0, 1.0),
+            ]),
+        }
+        match &self.schedule.kind {
+            ScheduleKind::Plateau(p) => {
+                reals.push(("schedule.factor", p.factor, 0.01, 1.0));
+                sizes.push(("schedule.patience", p.patience, 0, EPOCHS));
+            }
+            ScheduleKind::Step(s) => {
+                reals.push(("schedule.factor", s.factor, 0.01, 1.0));
+                sizes.push(("schedule.every", s.every, 1, EPOCHS));
+            }
+            ScheduleKind::Cosine(h) | ScheduleKind::Linear(h) => {
+                sizes.push(("schedule.until_epoch", h.until_epoch, 0, EPOCHS));
+            }
+            ScheduleKind::Constant | ScheduleKind::InverseSqrt => {}
+        }
+        match &self.average {
+            AverageConfig::None => {}
+            AverageConfig::Ema(ema) => reals.push(("average.decay", ema.decay, 0.0, 0.999_999)),
+            AverageConfig::Epochs(epochs) => sizes.push(("average.last", epochs.last, 1, 32)),
+        }
+        match &self.exposure.kind {
+            ExposureKind::Teacher => {}
+            ExposureKind::Constant(c) => reals.push(("exposure.ratio", c.ratio, 0.0, 1.0)),
+            ExposureKind::Linear(l) => reals.extend([
+                ("exposure.start", l.start, 0.0, 1.0),
+                ("exposure.end", l.end, 0.0, 1.0),
+                ("exposure.batches", l.batches as f32, 1.0, 1e12),
+            ]),
+            ExposureKind::Exponential(e) => {
+                reals.extend([("exposure.k", e.k, 0.0, 1.0), ("exposure.end", e.end, 0.0, 1.0)]);
+            }
+            ExposureKind::InverseSigmoid(s) => {
+                reals.extend([("exposure.k", s.k, 1.0, 1e9), ("exposure.end", s.end, 0.0, 1.0)]);
+            }
+        }
+        if let Some(risk) = &self.risk {
+            sizes.push(("risk.candidates", risk.candidates, 2, 64));
+            reals.extend([
+                ("risk.weight", risk.weight, 0.0, 1.0),
+                ("risk.sharpness", risk.sharpness, 1e-4, 100.0),
+            ]);
+        }
+        if let Some(distill) = &self.distill {
+            reals.extend([
+                ("distill.weight", distill.weight, 0.0, 1.0),
+                ("distill.temperature", distill.temperature, 0.1, 100.0),
+            ]);
+        }
+        if let Some(qat) = &self.qat {
+            sizes.push(("qat.calibration_pairs", qat.calibration_pairs, 1, usize::MAX));
+        }
+        let ranges = sizes.into_iter().map(within).chain(reals.into_iter().map(within));
+        ranges.collect::<Result<()>>()?;
+
+        if i64::try_from(t.seed).is_err() {
+            // TOML's integers have 64 bits with a sign.
+            return Err(Error::Config(format!("train.seed must be at most {}, found {}", i64::MAX, t.seed)));
+        }
+        let (e, d) = (&m.encoder, &m.decoder);
+        let unlike = e.bidirectional || e.cell != d.cell || e.hidden != d.hidden || e.layers != d.layers;
+        if m.bridge == Bridge::Copy && unlike {
+            return Err(Error::Config(
+                "model.bridge = \"copy\" needs a one-directional encoder with the decoder's cell, hidden \
+                 and layers; use bridge = \"linear\""
+                    .into(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// More than anyone waits for.
+const EPOCHS: usize = 1_000_000;
+
+fn within<T: PartialOrd + std::fmt::Display + Copy>((name, value, low, high): (&str, T, T, T)) -> Result<()> {
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::Config(format!("{name} must be {low} to {high}, found {value}")))
+}

@@ -1,0 +1,207 @@
+//! The corpus' cut and the network: what a model is, however it is trained.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::quant::Kind;
+
+/// How one side of the corpus is cut into tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Tokens {
+    /// Every Unicode code point is a token.
+    Chars,
+    /// Tokens are separated by single spaces.
+    Words,
+    /// As characters, but a Hangul syllable is its two or three letters.
+    Hangul,
+}
+
+/// Tokenisation and limits of the corpus.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DataConfig {
+    /// Cut of the source side.
+    pub source: Tokens,
+    /// Cut of the target side.
+    pub target: Tokens,
+    /// Whether sources begin with the start mark, as those of PyTorch's tutorials do.
+    pub source_start: bool,
+    /// Tokens seen fewer times in training become `<unk>`.
+    pub min_count: usize,
+    /// Longest source in tokens; longer training pairs are dropped and counted.
+    pub max_source_len: usize,
+    /// Longest target in tokens, without the end mark; longer training pairs are dropped and counted.
+    pub max_target_len: usize,
+}
+
+/// A recurrent cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cell {
+    /// Gated recurrent unit, PyTorch's form (reset gate applied after the recurrent product).
+    Gru,
+    /// Long short-term memory, gates i, f, g, o.
+    Lstm,
+}
+
+/// How the decoder looks back at the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttentionKind {
+    /// Only the encoder's final state is handed over.
+    None,
+    /// `score = v . tanh(W_q s + W_k h + b)` (Bahdanau et al. 2015).
+    Additive,
+}
+
+/// What starts the decoder's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bridge {
+    /// The encoder's final states, layer by layer: needs the same cell, width and depth, and one direction.
+    Copy,
+    /// `tanh(W [h_forward; h_backward] + b)` of the top encoder layer's final hidden states.
+    Linear,
+}
+
+/// Encoder sizes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EncoderConfig {
+    /// Cell of every layer.
+    pub cell: Cell,
+    /// Width of the source embedding.
+    pub embedding: usize,
+    /// Units a direction.
+    pub hidden: usize,
+    /// Stacked layers.
+    pub layers: usize,
+    /// Whether every layer also runs from the end to the start.
+    pub bidirectional: bool,
+}
+
+/// Decoder sizes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DecoderConfig {
+    /// Cell of every layer.
+    pub cell: Cell,
+    /// Width of the target embedding.
+    pub embedding: usize,
+    /// Units.
+    pub hidden: usize,
+    /// Stacked layers.
+    pub layers: usize,
+}
+
+/// The network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ModelConfig {
+    /// Encoder sizes.
+    pub encoder: EncoderConfig,
+    /// Attention.
+    pub attention: AttentionConfig,
+    /// Start of the decoder's state.
+    pub bridge: Bridge,
+    /// Decoder sizes.
+    pub decoder: DecoderConfig,
+    /// Dropout probability on embeddings, between layers and before the output layer.
+    pub dropout: f32,
+}
+
+/// Attention sizes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AttentionConfig {
+    /// Its form.
+    pub kind: AttentionKind,
+    /// Width of queries and keys.
+    pub size: usize,
+}
+
+/// What quantization-aware training imitates.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QatConfig {
+    /// Weights of all products but those named below.
+    pub weights: Kind,
+    /// Weights of the output layer.
+    pub output: Kind,
+    /// Which token products become tables.
+    pub fold: Fold,
+    /// Training pairs that calibrate the grids of inner values.
+    pub calibration_pairs: usize,
+    /// Weights of single products, by name, such as `decoder.attention.w_k`.
+    pub products: BTreeMap<String, Kind>,
+}
+
+/// Which token products become tables, computed by the compiler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fold {
+    /// Where the table takes no more bytes than the weights and the embedding that it replaces.
+    Auto,
+    /// All.
+    Always,
+    /// None.
+    Never,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            source: Tokens::Chars,
+            target: Tokens::Words,
+            source_start: false,
+            min_count: 1,
+            max_source_len: 64,
+            max_target_len: 64,
+        }
+    }
+}
+
+impl Default for EncoderConfig {
+    fn default() -> Self {
+        Self { cell: Cell::Gru, embedding: 64, hidden: 128, layers: 1, bidirectional: true }
+    }
+}
+
+impl Default for DecoderConfig {
+    fn default() -> Self {
+        Self { cell: Cell::Gru, embedding: 64, hidden: 128, layers: 1 }
+    }
+}
+
+impl Default for AttentionConfig {
+    fn default() -> Self {
+        Self { kind: AttentionKind::Additive, size: 128 }
+    }
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            encoder: EncoderConfig::default(),
+            attention: AttentionConfig::default(),
+            bridge: Bridge::Linear,
+            decoder: DecoderConfig::default(),
+            dropout: 0.2,
+        }
+    }
+}
+
+impl Default for QatConfig {
+    fn default() -> Self {
+        Self {
+            weights: Kind::INT8,
+            output: Kind::INT8,
+            fold: Fold::Auto,
+            calibration_pairs: 1000,
+            products: BTreeMap::new(),
+        }
+    }
+}
