@@ -68,7 +68,7 @@ fn checkpoints_within_an_epoch_change_nothing_but_what_a_kill_costs() {
             teachers: &[],
         };
         train_from(&run, None, &AtomicBool::new(false), &mut |event| {
-            assert!(!matches!(event, Event::Step { epoch: 2, batch: 9, .. }), "the power is gone");
+            assert!(!matches!(event, Event::Step { epoch: 2, step: 9, .. }), "the power is gone");
         })
     });
     assert!(panicked.is_err());
@@ -165,7 +165,7 @@ fn batches_may_change_between_epochs_but_not_within() {
     run_until(&config, &data(), root.path(), Start::Fresh, 13).unwrap();
     config.train.batch_size = 20;
     let message = run(&config, root.path(), Start::Resume).unwrap_err().to_string();
-    assert!(message.contains("train.batch_size") && message.contains("3 steps of epoch 2"), "{message}");
+    assert!(message.contains("train.batch_size") && message.contains("3 batches of epoch 2"), "{message}");
     config.train.batch_size = 16;
     run(&config, root.path(), Start::Resume).unwrap();
     config.train.batch_size = 20;
