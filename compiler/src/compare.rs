@@ -62,9 +62,7 @@ impl<'a> Reference<'a> {
                 beam_size: usize::from(beam),
                 length_penalty: 1.0,
                 max_len: usize::from(max_target),
-                min_len: 0,
-                num_hypotheses: 1,
-                return_attention: false,
+                ..SearchOptions::default()
             };
             let found = decode_groups(source.model, source.source_vocab, pairs, &search, threads);
             let texts = |found: &Vec<kinglet_train::search::Hypothesis>| {

@@ -3,7 +3,6 @@
 use kinglet::{Limits, Model};
 use kinglet_train::data::Pair;
 use kinglet_train::data::corpus::group;
-use kinglet_train::model::EOS;
 use kinglet_train::vocab::Vocab;
 
 use crate::boards::{self, Board, longest_source};
@@ -182,11 +181,7 @@ fn mixed(
 }
 
 fn example(source: Source<'_>, pair: &Pair) -> Example {
-    let ids = |vocab: &Vocab, text: &str| {
-        let mut ids = vocab.encode(text).ids;
-        ids.push(EOS);
-        ids
-    };
+    let ids = |vocab: &Vocab, text: &str| vocab.sentence(text).ids;
     Example { source: ids(source.source_vocab, &pair.source), target: ids(source.target_vocab, &pair.target) }
 }
 
@@ -237,13 +232,14 @@ fn fit(model: &Model<'_>, blob: usize, options: &Options) -> Result<Ram> {
 
 /// What brings the RAM below the bound: the longest source that fits, at this beam or greedy.
 fn ram_advice(model: &Model<'_>, limits: Limits, allowed: usize) -> String {
-    let longest = |beam: u8| longest_source(model, Limits { beam, ..limits }, allowed).filter(|&n| n > 1);
+    let marks = model.source().marks() as u16;
+    let longest = |beam: u8| longest_source(model, Limits { beam, ..limits }, allowed).filter(|&n| n > marks);
     if limits.beam > 1 && model.ram(&Limits { beam: 1, ..limits }) <= allowed {
         "it fits with --beam-size 1".into()
     } else if let Some(source) = longest(limits.beam) {
-        format!("it fits with --max-source {}", source - 1)
+        format!("it fits with --max-source {}", source - marks)
     } else if let Some(source) = longest(1) {
-        format!("it fits with --beam-size 1 --max-source {}", source - 1)
+        format!("it fits with --beam-size 1 --max-source {}", source - marks)
     } else {
         "lower --max-target, or train narrower layers and a smaller attention".into()
     }
@@ -261,7 +257,7 @@ fn pictures(model: &Model<'_>, dev: &[Pair]) -> Result<Vec<Picture>> {
         if weights.iter().all(Vec::is_empty) {
             break;
         }
-        let source = model.source().cut(&pair.source).map(str::to_owned).chain([mark()]).collect();
+        let source = desktop::source_texts(model, &pair.source, &mark());
         let target = desktop::token_texts(model, &best.tokens).into_iter().chain([mark()]).collect();
         pictures.push(Picture { text: pair.source.clone(), source, target, weights });
     }

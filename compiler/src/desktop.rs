@@ -120,10 +120,10 @@ impl Image {
 /// Limits that fit a text: the planned ones, or longer where the text or the options ask for it.
 fn limits(model: &Model<'_>, text: &str, options: &Options) -> Limits {
     let planned = model.limits(options.beam_size);
-    let tokens = model.source().cut(text).take(usize::from(MAX_LENGTH)).count() as u16 + 1;
+    let tokens = model.source().cut(text).take(usize::from(MAX_LENGTH)).count() + model.source().marks();
     let target = if options.max_len == u16::MAX { planned.target } else { options.max_len };
     Limits {
-        source: planned.source.max(tokens.min(MAX_LENGTH)),
+        source: planned.source.max(tokens.min(MAX_LENGTH.into()) as u16),
         target: target.clamp(1, MAX_LENGTH),
         ..planned
     }
@@ -191,6 +191,13 @@ pub fn decode_all(
         answers.extend(part?);
     }
     Ok(answers)
+}
+
+/// Texts of what a session reads of a source: its tokens, and `mark` for each mark.
+pub fn source_texts(model: &Model<'_>, text: &str, mark: &str) -> Vec<String> {
+    let vocab = model.source();
+    let start = (vocab.marks() > 1).then_some(mark);
+    start.into_iter().chain(vocab.cut(text)).chain([mark]).map(str::to_owned).collect()
 }
 
 /// Texts of target tokens, one each.

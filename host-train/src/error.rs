@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::pytorch::{self, Fault};
+
 /// An error of training, decoding or reading data on the host.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -35,6 +37,22 @@ pub enum Error {
         /// The file inside the checkpoint directory.
         path: PathBuf,
         /// What was expected and what was found.
+        reason: String,
+    },
+    /// A `state_dict` cannot be imported.
+    #[error("{}: {}", path.display(), pytorch::list(faults))]
+    StateDict {
+        /// The safetensors file.
+        path: PathBuf,
+        /// All that does not fit, at least one.
+        faults: Vec<Fault>,
+    },
+    /// A vocabulary file cannot be imported.
+    #[error("{}: {reason}", path.display())]
+    Vocabulary {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and what was found, with the line where there is one.
         reason: String,
     },
     /// Training cannot go on (not a number, stopped by the user, ...).

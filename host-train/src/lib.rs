@@ -11,10 +11,14 @@ pub mod metrics;
 pub mod model;
 pub mod nn;
 pub mod optim;
+pub mod pytorch;
 pub mod quant;
+#[cfg(feature = "cli")]
+pub mod report;
 pub mod rng;
 pub mod schedule;
 pub mod search;
+pub mod sweep;
 pub mod tasks;
 pub mod trainer;
 pub mod vocab;

@@ -14,10 +14,12 @@ pub enum Stream {
     Dropout = 2,
     /// The pairs of a generated corpus.
     Generate = 3,
+    /// The values of a sweep's trials.
+    Sweep = 4,
     /// Which of its own tokens a decoder reads; the counter is the batch.
-    Exposure = 4,
+    Exposure = 5,
     /// Candidates of risk training; the counter is the batch.
-    Candidates = 5,
+    Candidates = 6,
 }
 
 /// A seed that depends on nothing but its three arguments.

@@ -20,11 +20,24 @@ pub struct Hypothesis {
     pub attention: Vec<Vec<f32>>,
 }
 
+/// What a finished hypothesis does to the beam.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Flavour {
+    /// The beam keeps its width: as many hypotheses live on as before (fairseq).
+    #[default]
+    Keep,
+    /// The beam narrows by one (Bahdanau, Cho, Bengio 2015).
+    Shrink,
+}
+
 /// How to search.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SearchOptions {
     /// Hypotheses kept at every step.
     pub beam_size: usize,
+    /// What becomes of the beam when a hypothesis is finished.
+    pub flavour: Flavour,
     /// Exponent of the length in the score; 0 ranks by probability, 1 by its mean per token.
     pub length_penalty: f32,
     /// Most tokens of a hypothesis, the end mark not counted.
@@ -41,6 +54,7 @@ impl Default for SearchOptions {
     fn default() -> Self {
         Self {
             beam_size: 4,
+            flavour: Flavour::Keep,
             length_penalty: 1.0,
             max_len: 64,
             min_len: 0,
@@ -61,8 +75,9 @@ pub fn greedy<'a>(model: impl Into<Ensemble<'a>>, sources: &[Vec<u32>], max_len:
 /// Beam search; the hypotheses of each source, best first.
 ///
 /// Candidates are the live hypotheses times the vocabulary, ranked by log-probability, then hypothesis, then
-/// id. Of the first `2 * beam_size`, those among the first `beam_size` that end are finished while fewer than
-/// `beam_size` are, and the first `beam_size` that do not end live on (the flavour of fairseq). The search
+/// id. With [`Flavour::Keep`], of the first `2 * beam_size` those among the first `beam_size` that end are finished
+/// while fewer than `beam_size` are, and the first `beam_size` that do not end live on. With [`Flavour::Shrink`], of as
+/// many as are not finished yet those that end are finished and the others live on. The search
 /// stops when `beam_size` are finished; those alive with `max_len` tokens count as finished without an end
 /// mark. Sources are spread over the machine's cores, which changes no result.
 pub fn beam<'a>(
@@ -160,7 +175,12 @@ impl Beam {
             }
             hypothesis
         };
-        for candidate in best.iter().take(size).filter(|c| c.id == EOS) {
+        // How many of the best may end, and how many may live on.
+        let (ending, living) = match options.flavour {
+            Flavour::Keep => (size, 2 * size),
+            Flavour::Shrink => (size - self.done.len(), size - self.done.len()),
+        };
+        for candidate in best.iter().take(ending).filter(|c| c.id == EOS) {
             if self.done.len() < size {
                 self.done.push(extend(candidate).scored(len + 1, options));
             }
@@ -168,7 +188,7 @@ impl Beam {
         let mut next = Vec::new();
         let mut live = Vec::new();
         if self.done.len() < size {
-            for candidate in best.iter().filter(|c| c.id != EOS).take(size) {
+            for candidate in best.iter().take(living).filter(|c| c.id != EOS).take(size) {
                 let mut hypothesis = extend(candidate);
                 hypothesis.ids.push(candidate.id);
                 live.push(hypothesis);
@@ -308,6 +328,50 @@ mod tests {
                     for (hypothesis, expected) in found.iter().zip(scores) {
                         assert!((hypothesis.score - expected).abs() < 1e-4, "{hypothesis:?} {expected}");
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_shrinking_beam_finds_what_its_definition_does() {
+        for model in models() {
+            let (beam_size, max_len) = (3, 8);
+            let options = SearchOptions {
+                beam_size,
+                flavour: Flavour::Shrink,
+                max_len,
+                num_hypotheses: beam_size,
+                ..SearchOptions::default()
+            };
+            for (found, source) in beam(&model, &sources(), &options).iter().zip(sources()) {
+                // All continuations of all live hypotheses, sorted; as many looked at as are not finished.
+                let (mut live, mut done) = (vec![(0.0, Vec::new())], Vec::new());
+                for _ in 0..max_len {
+                    let mut all: Vec<(f64, Vec<u32>)> = Vec::new();
+                    for (_, ids) in &live {
+                        let longer = |id| [&ids[..], &[id]].concat();
+                        all.extend((0..6).map(longer).map(|ids| {
+                            let ended = ids.last() == Some(&EOS);
+                            let tokens = &ids[..ids.len() - usize::from(ended)];
+                            (log_prob(&model, &source, tokens, ended), ids)
+                        }));
+                    }
+                    all.sort_by(|a, b| b.0.total_cmp(&a.0));
+                    all.truncate(beam_size - done.len());
+                    let (ended, others) = all.into_iter().partition(|(_, ids)| ids.last() == Some(&EOS));
+                    let ended: Vec<_> = ended;
+                    done.extend(ended);
+                    live = others;
+                }
+                done.extend(live);
+                let score = |(log_prob, ids): &(f64, Vec<u32>)| log_prob / ids.len() as f64;
+                done.sort_by(|a, b| score(b).total_cmp(&score(a)));
+                assert_eq!(found.len(), done.len());
+                for (hypothesis, (log_prob, ids)) in found.iter().zip(&done) {
+                    let tokens = ids.strip_suffix(&[EOS]).unwrap_or(ids);
+                    assert_eq!(hypothesis.ids, tokens);
+                    assert!((hypothesis.log_prob - log_prob).abs() < 1e-4);
                 }
             }
         }

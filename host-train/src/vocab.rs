@@ -14,7 +14,7 @@ use kinglet::hangul::letters;
 
 use crate::config::Tokens;
 use crate::error::{Error, Result};
-use crate::model::UNK;
+use crate::model::{EOS, SOS, UNK};
 
 /// The spelling of ids 0 to 3.
 pub const MARKS: [&str; 4] = ["<pad>", "<s>", "</s>", "<unk>"];
@@ -23,6 +23,7 @@ pub const MARKS: [&str; 4] = ["<pad>", "<s>", "</s>", "<unk>"];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vocab {
     cut: Tokens,
+    start: bool,
     tokens: Vec<String>,
     ids: HashMap<String, u32>,
 }
@@ -30,7 +31,7 @@ pub struct Vocab {
 /// A text as ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
-    /// One id a token, without an end mark.
+    /// One id a token, and those of the marks if asked for.
     pub ids: Vec<u32>,
     /// How many of them are `<unk>`.
     pub unknown: usize,
@@ -82,7 +83,18 @@ impl Vocab {
     fn with_tokens(cut: Tokens, tokens: impl Iterator<Item = String>) -> Self {
         let tokens: Vec<String> = MARKS.iter().map(|mark| (*mark).to_owned()).chain(tokens).collect();
         let ids = (0u32..).zip(&tokens).skip(MARKS.len()).map(|(id, token)| (token.clone(), id)).collect();
-        Self { cut, tokens, ids }
+        Self { cut, start: false, tokens, ids }
+    }
+
+    /// The tokens of a file from elsewhere, which become ids 4 onwards in their order.
+    pub(crate) fn from_tokens(cut: Tokens, tokens: Vec<String>) -> Self {
+        Self::with_tokens(cut, tokens.into_iter())
+    }
+
+    /// The same vocabulary whose sentences begin with the start mark, or do not.
+    #[must_use]
+    pub fn with_start(self, start: bool) -> Self {
+        Self { start, ..self }
     }
 
     /// Reads the text of a vocabulary file; `path` appears in errors only.
@@ -145,6 +157,16 @@ impl Vocab {
         self.cut
     }
 
+    /// Marks of a sentence, 1 or 2: the end mark behind it and, where it has one, the start mark before it.
+    pub fn marks(&self) -> usize {
+        1 + usize::from(self.start)
+    }
+
+    /// Whether sentences begin with the start mark.
+    pub fn start(&self) -> bool {
+        self.start
+    }
+
     /// All tokens in the order of ids.
     pub fn tokens(&self) -> &[String] {
         &self.tokens
@@ -155,7 +177,7 @@ impl Vocab {
         self.tokens.get(id as usize).map_or(MARKS[UNK as usize], String::as_str)
     }
 
-    /// The ids of a text, without an end mark; unknown tokens become `<unk>` and are counted.
+    /// The ids of a text, without marks; unknown tokens become `<unk>` and are counted.
     pub fn encode(&self, text: &str) -> Encoded {
         let ids: Vec<u32> = cut(self.cut, text)
             .into_iter()
@@ -163,6 +185,13 @@ impl Vocab {
             .collect();
         let unknown = ids.iter().filter(|&&id| id == UNK).count();
         Encoded { ids, unknown }
+    }
+
+    /// The ids of a text between its marks: what a network reads.
+    pub fn sentence(&self, text: &str) -> Encoded {
+        let Encoded { ids, unknown } = self.encode(text);
+        let start = self.start.then_some(SOS);
+        Encoded { ids: start.into_iter().chain(ids).chain([EOS]).collect(), unknown }
     }
 
     /// The tokens of ids, one for each.
@@ -176,7 +205,7 @@ impl Vocab {
     }
 }
 
-fn escape(token: &str) -> String {
+pub(crate) fn escape(token: &str) -> String {
     let mut out = String::with_capacity(token.len());
     for c in token.chars() {
         match c {
@@ -191,7 +220,7 @@ fn escape(token: &str) -> String {
     out
 }
 
-fn unescape(line: &str) -> Option<String> {
+pub(crate) fn unescape(line: &str) -> Option<String> {
     let mut out = String::with_capacity(line.len());
     let mut chars = line.chars();
     while let Some(c) = chars.next() {
@@ -228,6 +257,15 @@ mod tests {
         assert_eq!(a.encode("b  q Z"), Encoded { ids: vec![6, 3, 4], unknown: 1 });
         assert_eq!(a.decode(&[6, 3, 4]), "b <unk> Z");
         assert_eq!(a.decode(&[99]), "<unk>");
+    }
+
+    #[test]
+    fn sentences_stand_between_marks() {
+        let vocab = Vocab::build(Tokens::Chars, ["ab"], 1);
+        assert_eq!(vocab.sentence("b?").ids, [5, UNK, EOS]);
+        let vocab = vocab.with_start(true);
+        assert_eq!(vocab.sentence("b?"), Encoded { ids: vec![SOS, 5, UNK, EOS], unknown: 1 });
+        assert_eq!(vocab.sentence("").ids.len(), vocab.marks());
     }
 
     #[test]

@@ -308,7 +308,7 @@ fn ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    while !out.join("state.json").exists() {
+    while !out.join("model.safetensors").exists() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();

@@ -1,36 +1,18 @@
-//! A run's promises: the same bits however often it was interrupted, and nothing lost or mixed by a kill.
+//! A run's promises: the same bits on any number of threads, refusals that say what to do, and files that are never mixed.
 
 mod common;
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use common::*;
+use common::{FILES, copy, data, files, run, run_until, small};
 use kinglet_train::Error;
 use kinglet_train::checkpoint::{Checkpoint, load_tensors, save_tensors};
-use kinglet_train::config::{AdamConfig, AverageConfig, Config, EmaConfig, Metric, OptimizerKind, QatConfig};
+use kinglet_train::config::{Config, Metric, QatConfig};
 use kinglet_train::model::Params;
 use kinglet_train::quant::Kind;
 use kinglet_train::tasks::{self, Splits, Task};
 use kinglet_train::trainer::{End, Run, Start, train_from};
-
-fn copy(from: &Path, to: &Path, names: &[&str]) {
-    for name in names {
-        std::fs::copy(from.join(name), to.join(name)).unwrap();
-    }
-}
-
-#[test]
-fn a_resumed_run_ends_with_the_same_bits() {
-    let root = tempfile::tempdir().unwrap();
-    let (straight, resumed) = (root.path().join("straight"), root.path().join("resumed"));
-    run(&small(4), &straight, Start::Fresh).unwrap();
-    run(&small(2), &resumed, Start::Fresh).unwrap();
-    let outcome = run(&small(4), &resumed, Start::Resume).unwrap();
-    assert_eq!((outcome.end, outcome.epochs), (End::Finished, 4));
-    assert_eq!(files(&straight), files(&resumed));
-    assert_eq!(history(&straight), history(&resumed));
-}
 
 #[test]
 fn threads_change_no_bit() {
@@ -44,47 +26,6 @@ fn threads_change_no_bit() {
     };
     let one = of(1, &mut config);
     assert!(one == of(2, &mut config) && one == of(3, &mut config));
-}
-
-#[test]
-fn an_interrupted_run_keeps_its_last_epoch_and_resumes_to_the_same_bits() {
-    let root = tempfile::tempdir().unwrap();
-    let (straight, stopped) = (root.path().join("straight"), root.path().join("stopped"));
-    run(&small(2), &straight, Start::Fresh).unwrap();
-    // 160 pairs are 10 batches of 16.
-    let first = run_until(&small(2), &data(), &stopped, Start::Fresh, 4).unwrap();
-    assert_eq!((first.end, first.epochs, first.best), (End::Interrupted, 0, None));
-    let message = Checkpoint::load(&stopped).unwrap_err().to_string();
-    assert!(message.contains("model.safetensors: not there yet"), "{message}");
-    let second = run_until(&small(2), &data(), &stopped, Start::Resume, 15).unwrap();
-    assert_eq!((second.end, second.epochs), (End::Interrupted, 1));
-    Checkpoint::load(&stopped).unwrap();
-    run(&small(2), &stopped, Start::Resume).unwrap();
-    assert_eq!(files(&straight), files(&stopped));
-}
-
-#[test]
-fn a_kill_between_two_files_mixes_nothing() {
-    let root = tempfile::tempdir().unwrap();
-    let [one, two, three] = ["one", "two", "three"].map(|name| root.path().join(name));
-    run(&small(1), &one, Start::Fresh).unwrap();
-    run(&small(2), &two, Start::Fresh).unwrap();
-    run(&small(3), &three, Start::Fresh).unwrap();
-    assert_ne!(files(&one)[3], files(&two)[3], "both epochs are to be the best of their time");
-    // The order of writing: history, optimizer, model, state. A kill leaves the new ones up to some place.
-    let order = ["history.jsonl", "optimizer.safetensors", "model.safetensors", "state.json"];
-    for written in 0..=order.len() {
-        let dir = root.path().join(format!("killed{written}"));
-        std::fs::create_dir(&dir).unwrap();
-        copy(&one, &dir, &FILES);
-        copy(&one, &dir, &["history.jsonl"]);
-        copy(&two, &dir, &order[..written]);
-        std::fs::write(dir.join(".optimizer.safetensors.tmp"), b"half").unwrap();
-        Checkpoint::load(&dir).unwrap();
-        run(&small(3), &dir, Start::Resume).unwrap();
-        assert_eq!(files(&dir), files(&three), "killed after {written} files");
-        assert_eq!(history(&dir), history(&three), "killed after {written} files");
-    }
 }
 
 #[test]
@@ -169,31 +110,6 @@ fn a_run_is_not_overwritten_by_accident() {
     other.train.seed = 5;
     run(&other, &out, Start::Overwrite).unwrap();
     assert_ne!(files(&out)[3], before[3]);
-}
-
-#[test]
-fn resuming_something_else_is_refused() {
-    let root = tempfile::tempdir().unwrap();
-    let out = root.path().join("run");
-    run(&small(1), &out, Start::Fresh).unwrap();
-    let before = files(&out);
-    let mut configs = [small(2), small(2), small(2), small(2), small(2), small(2)];
-    configs[0].train.seed = 9;
-    configs[1].model.decoder.hidden = 9;
-    configs[2].data.max_source_len = 30;
-    configs[3].train.metric = Metric::Wer;
-    configs[4].optimizer.kind = OptimizerKind::AdamW(AdamConfig::default());
-    configs[5].average = AverageConfig::Ema(EmaConfig::default());
-    let names = ["train.seed", "[model]", "[data]", "train.metric", "[optimizer]", "[average]"];
-    for (config, name) in configs.iter().zip(names) {
-        let message = run(config, &out, Start::Resume).unwrap_err().to_string();
-        assert!(message.contains(name), "{message}");
-    }
-    let mut other = data();
-    other.train.swap(0, 1);
-    let message = run_until(&small(2), &other, &out, Start::Resume, 99).unwrap_err().to_string();
-    assert!(message.contains("training pairs"), "{message}");
-    assert_eq!(files(&out), before);
 }
 
 /// Changes the current weights of a run.

@@ -11,7 +11,7 @@ use crate::vocab::Vocab;
 /// What a session is planned for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest source in tokens, end mark included, 1 to 4096.
+    /// Longest source in tokens, marks included, 1 to 4096.
     pub source: u16,
     /// Longest target in tokens, end mark excluded, 1 to 4096.
     pub target: u16,

@@ -15,7 +15,7 @@ use crate::model::{Limits, Model};
 /// What became of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Read {
-    /// Tokens, end mark included.
+    /// Tokens, marks included.
     pub tokens: usize,
     /// How many of them were not in the vocabulary and became its unknown mark.
     pub unknown: usize,
@@ -151,7 +151,8 @@ impl<'m, 'b> Session<'m, 'b> {
         self.limits
     }
 
-    /// Takes a text as the source: cut into tokens, unknown ones replaced by the unknown mark, end mark appended.
+    /// Takes a text as the source: cut into tokens, unknown ones replaced by the unknown mark, end mark appended;
+    /// where the model was trained so, the start mark comes first.
     ///
     /// # Errors
     /// [`RunError::Utf8`], [`RunError::SourceTooLong`], [`RunError::SourceEmpty`]; the session then has no source.
@@ -161,14 +162,17 @@ impl<'m, 'b> Session<'m, 'b> {
         let text = core::str::from_utf8(text).map_err(|e| RunError::Utf8 { at: e.valid_up_to() })?;
         let vocab = self.stepper.model.source();
         let too_long = RunError::SourceTooLong { limit: self.limits.source as usize };
-        let (mut tokens, mut unknown) = (0, 0);
+        // Without a start mark the first token overwrites it.
+        frame.source.first().ok_or(too_long)?.set(vocab.sos());
+        let first = vocab.marks() - 1;
+        let (mut tokens, mut unknown) = (first, 0);
         for piece in vocab.cut(text) {
             let id = vocab.id(piece.as_bytes());
             unknown += id.is_none() as usize;
             frame.source.get(tokens).ok_or(too_long)?.set(id.unwrap_or(vocab.unk()));
             tokens += 1;
         }
-        if tokens == 0 {
+        if tokens == first {
             return Err(RunError::SourceEmpty);
         }
         frame.source.get(tokens).ok_or(too_long)?.set(vocab.eos());

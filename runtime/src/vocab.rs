@@ -15,8 +15,17 @@ pub struct Vocab<'a> {
     sorted: &'a [[u8; 2]],
 }
 
-const EMPTY: Vocabulary =
-    Vocabulary { size: 0, sos: 0, eos: 0, unk: 0, starts: 0, text: 0, sorted: 0, tokens: Tokens::Chars };
+const EMPTY: Vocabulary = Vocabulary {
+    size: 0,
+    sos: 0,
+    eos: 0,
+    unk: 0,
+    starts: 0,
+    text: 0,
+    sorted: 0,
+    tokens: Tokens::Chars,
+    start: false,
+};
 
 impl<'a> Vocab<'a> {
     /// The tensors were checked when the blob was loaded; an empty vocabulary stands for what cannot happen.
@@ -48,6 +57,12 @@ impl<'a> Vocab<'a> {
     /// Id of the start mark.
     pub fn sos(&self) -> u16 {
         self.vocabulary.sos
+    }
+
+    /// Marks around a text's tokens, 1 or 2: the end mark behind them and, in models that were trained so, the start mark
+    /// before them.
+    pub fn marks(&self) -> usize {
+        1 + self.vocabulary.start as usize
     }
 
     /// Id that stands for unknown tokens.

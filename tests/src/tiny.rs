@@ -56,6 +56,8 @@ pub fn planned(config: &ModelConfig, plan: Plan, seed: u64) -> Result<Vec<u8>> {
         board: None,
         calibration_pairs: 4,
         evaluation_sources: 0,
+        selection_sources: 0,
+        alternatives: false,
         threads: 1,
     };
     let source = Source { model: &model, source_vocab: &source_vocab, target_vocab: &target_vocab };

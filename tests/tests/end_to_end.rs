@@ -39,6 +39,8 @@ fn a_generated_task_is_learned_compiled_and_decoded() {
         board: None,
         calibration_pairs: 64,
         evaluation_sources: 0,
+        selection_sources: 0,
+        alternatives: false,
         threads: 2,
     };
     let compiled = kinglet_compiler::compile(source, &pairs.dev, &options).unwrap();

@@ -54,3 +54,31 @@ fn unknown_layers_are_listed_and_unreadable_files_fail() {
     assert_eq!(verdicts, [Verdict::Failed, Verdict::Unsupported]);
     assert!(golden::run(&to.path().join("missing")).is_err());
 }
+
+#[test]
+fn missing_and_superfluous_tensors_are_named() {
+    let to = copy(&["config.json", "gru_1l.safetensors", "tut3_model.safetensors"]);
+    // Names of the same length: the header keeps its size.
+    for (file, from, by) in [
+        ("gru_1l.safetensors", "full.grad.param.bias_hh_l0", "full.grad.param.bias_hh_lx"),
+        ("tut3_model.safetensors", "decoder.rnn.bias_ih_l0", "decoder.rnn.bias_ih_lx"),
+    ] {
+        let path = to.path().join(file);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
+        bytes[at..at + by.len()].copy_from_slice(by.as_bytes());
+        std::fs::write(&path, bytes).unwrap();
+    }
+    let reports: Vec<String> = golden::run(to.path()).unwrap().iter().map(ToString::to_string).collect();
+    for expected in
+        ["tensor full.grad.param.bias_hh_l0 is missing", "tensor full.grad.param.bias_hh_lx is not expected"]
+    {
+        assert!(reports[0].contains("FAILED") && reports[0].contains(expected), "{}", reports[0]);
+    }
+    for expected in [
+        "tensor decoder.rnn.bias_ih_l0 [72] is missing",
+        "tensor decoder.rnn.bias_ih_lx [72] does not belong",
+    ] {
+        assert!(reports[1].contains("FAILED") && reports[1].contains(expected), "{}", reports[1]);
+    }
+}

@@ -11,9 +11,9 @@ use kinglet_train::vocab::{Vocab, cut};
 
 const TEXTS: [&str; 6] = ["한국어", "값 a 까", "뷁ᄀ힣", "  two  words ", "é漢", "힢\u{D7A4}가"];
 
-/// The blob of a random network whose sources are cut in this way.
-fn blob(tokens: Tokens) -> Result<Vec<u8>> {
-    let source_vocab = Vocab::build(tokens, TEXTS, 1);
+/// The blob of a random network whose sources are cut in this way, and begin with the start mark or do not.
+fn blob(tokens: Tokens, start: bool) -> Result<Vec<u8>> {
+    let source_vocab = Vocab::build(tokens, TEXTS, 1).with_start(start);
     let target_vocab = Vocab::build(tokens, TEXTS, 1);
     let model = Seq2Seq::new(&ModelConfig::default(), source_vocab.len(), target_vocab.len(), 1);
     let dev = TEXTS.map(|text| Pair { source: text.into(), target: text.into() });
@@ -24,6 +24,8 @@ fn blob(tokens: Tokens) -> Result<Vec<u8>> {
         board: None,
         calibration_pairs: 6,
         evaluation_sources: 0,
+        selection_sources: 0,
+        alternatives: false,
         threads: 1,
     };
     let source = Source { model: &model, source_vocab: &source_vocab, target_vocab: &target_vocab };
@@ -32,9 +34,11 @@ fn blob(tokens: Tokens) -> Result<Vec<u8>> {
 
 #[test]
 fn both_sides_cut_alike() -> Result<()> {
-    for tokens in [Tokens::Chars, Tokens::Words, Tokens::Hangul] {
-        let blob = blob(tokens)?;
+    let cuts = [Tokens::Chars, Tokens::Words, Tokens::Hangul];
+    for (tokens, start) in cuts.into_iter().flat_map(|tokens| [(tokens, false), (tokens, true)]) {
+        let blob = blob(tokens, start)?;
         let model = Model::from_bytes(&blob)?;
+        assert_eq!(model.source().marks(), if start { 2 } else { 1 });
         for text in TEXTS {
             let here: Vec<&str> = model.source().cut(text).collect();
             assert_eq!(here, cut(tokens, text), "{tokens:?} {text}");

@@ -90,7 +90,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if words.is_empty() {
         bail!("there is no source to decode");
     }
-    let tokens: usize = words.iter().map(|word| model.source().cut(word).count() + 1).sum();
+    let tokens: usize =
+        words.iter().map(|word| model.source().cut(word).count() + model.source().marks()).sum();
     let results = [1, 4].map(|beam_size| measure(&model, &words, args, beam_size));
     let report = Report {
         kernels: name(Isa::detected()),
@@ -127,7 +128,8 @@ fn name(isa: Isa) -> &'static str {
 /// Decodes all words again and again: a warm-up, then passes of equal work.
 fn measure(model: &Model<'_>, words: &[&str], args: &Args, beam_size: u8) -> anyhow::Result<Speed> {
     let planned = model.limits(beam_size);
-    let longest = words.iter().map(|word| model.source().cut(word).count() + 1).max().unwrap_or(1);
+    let longest =
+        words.iter().map(|word| model.source().cut(word).count() + model.source().marks()).max().unwrap_or(1);
     let longest = u16::try_from(longest).unwrap_or(u16::MAX).min(desktop::MAX_LENGTH);
     let target = args.tokens.unwrap_or(planned.target);
     let limits = Limits { source: planned.source.max(longest), target, ..planned };

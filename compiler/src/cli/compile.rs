@@ -150,7 +150,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let stem = args.output.file_stem().unwrap_or_default().to_string_lossy();
     let mut options = options(&checkpoint, args.name.as_deref().unwrap_or(&stem));
     let plan = &mut options.plan;
-    plan.max_source = args.max_source.map_or(plan.max_source, |n| n + 1);
+    plan.max_source = args.max_source.map_or(plan.max_source, |n| n + checkpoint.source_vocab.marks() as u16);
     plan.max_target = args.max_target.unwrap_or(plan.max_target);
     plan.beam = args.beam_size;
     plan.fold = args.fold.unwrap_or_default();
@@ -218,7 +218,11 @@ pub fn options(checkpoint: &Checkpoint, name: &str) -> Options {
     let planned = |length: usize| length.clamp(1, MAX_PLANNED as usize) as u16;
     let data = &checkpoint.config.data;
     Options {
-        plan: Plan::new(name, planned(data.max_source_len) + 1, planned(data.max_target_len)),
+        plan: Plan::new(
+            name,
+            planned(data.max_source_len) + checkpoint.source_vocab.marks() as u16,
+            planned(data.max_target_len),
+        ),
         max_ram: None,
         max_flash: None,
         board: None,

@@ -126,9 +126,8 @@ fn samples(model: &Model<'_>, test: &[Pair]) -> anyhow::Result<()> {
         println!("  {} -> {found}   score {:.4}{verdict}", pair.source, best.score);
         if number == 0 {
             let weights = desktop::align(model, &mut buffer, &pair.source, &best.tokens)?;
-            let vocab = model.source();
             let end = || "⏎".to_owned();
-            let source: Vec<String> = vocab.cut(&pair.source).map(str::to_owned).chain([end()]).collect();
+            let source = desktop::source_texts(model, &pair.source, &end());
             let target: Vec<String> =
                 desktop::token_texts(model, &best.tokens).into_iter().chain([end()]).collect();
             if weights.iter().all(|row| row.len() == source.len()) {

@@ -120,7 +120,7 @@ impl Display for Contents {
         )?;
         writeln!(
             f,
-            "source: {} tokens ({}), at most {} with the end mark; target: {} tokens ({}), at most {}\n",
+            "source: {} tokens ({}), at most {} with marks; target: {} tokens ({}), at most {}\n",
             self.source.size,
             self.source.tokens,
             self.max_source,

@@ -68,7 +68,7 @@ pub struct Source<'a> {
 pub struct Plan {
     /// Name in the blob.
     pub name: String,
-    /// Longest source, end mark included.
+    /// Longest source, marks included.
     pub max_source: u16,
     /// Longest target, end mark excluded.
     pub max_target: u16,

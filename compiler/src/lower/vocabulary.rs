@@ -37,6 +37,7 @@ impl Builder<'_> {
             sos: SOS as u16,
             eos: EOS as u16,
             unk: UNK as u16,
+            start: vocab.start(),
             tokens: match vocab.tokenization() {
                 Tokens::Chars => schema::Tokens::Chars,
                 Tokens::Words => schema::Tokens::Words,

@@ -11,10 +11,11 @@
 //! | `history.jsonl` | one line an epoch |
 //!
 //! Decoding needs the first five. Every file is written under a temporary name, synced and renamed.
-//! An epoch is committed by the renaming of `optimizer.safetensors`, which holds all that training needs: what is
-//! written after it (`model.safetensors` when the epoch is the best, `state.json`) follows from it and is written
-//! again on resuming, what is written before it (`history.jsonl`) is cut back on resuming. So a kill at any
-//! instant leaves one epoch or the other, never a mixture.
+//! A state is committed by the renaming of `optimizer.safetensors`, which holds all that training needs: what is
+//! written after it (`model.safetensors` when an epoch ends and is the best, `state.json`) follows from it and is
+//! written again on resuming, what is written before it (`history.jsonl`) is cut back on resuming. So a kill at any
+//! instant leaves one state or the other, never a mixture. The first state is committed before the first step, after
+//! the files that tell what is trained.
 
 mod atomic;
 mod run;
@@ -23,7 +24,7 @@ mod tensors;
 use std::path::{Path, PathBuf};
 
 pub use atomic::write as write_atomically;
-pub use run::{Best, Resumed, RunDir, Snapshot, State};
+pub use run::{Best, Partial, Resumed, RunDir, Snapshot, State};
 pub use tensors::{checksum, load as load_tensors, save as save_tensors};
 
 use crate::config::{Config, Tokens};
@@ -94,6 +95,19 @@ impl Checkpoint {
     pub fn ensemble(checkpoints: &[Self]) -> Result<Ensemble<'_>> {
         Ensemble::new(checkpoints.iter().map(|checkpoint| &checkpoint.model).collect())
     }
+
+    /// Writes the model into a directory in place of whatever run is there: what decoding and `--init` need.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        let run = RunDir::new(dir);
+        run.create()?;
+        run.clear()?;
+        run.write_setup(&self.config, &self.source_vocab, &self.target_vocab, self.model.scheme.as_ref())?;
+        let tensors: Vec<_> = self.model.params.iter().collect();
+        save_tensors(&dir.join("model.safetensors"), &tensors, "")
+    }
 }
 
 /// Configuration and vocabularies of a checkpoint directory.
@@ -101,6 +115,7 @@ fn load_setup(dir: &Path) -> Result<(Config, Vocab, Vocab)> {
     let path = dir.join("config.toml");
     let config = Config::from_toml(&read_text(&path)?).map_err(|e| misfit(&path, &e))?;
     let source_vocab = load_vocab(config.data.source, dir.join("vocab.source.txt"))?;
+    let source_vocab = source_vocab.with_start(config.data.source_start);
     let target_vocab = load_vocab(config.data.target, dir.join("vocab.target.txt"))?;
     Ok((config, source_vocab, target_vocab))
 }

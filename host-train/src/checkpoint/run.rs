@@ -25,7 +25,25 @@ pub struct Best {
     pub dev_loss: f64,
 }
 
-/// Where training stands after a whole number of epochs.
+/// What is done of an epoch that is not finished.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partial {
+    /// Batches done.
+    pub batches: usize,
+    /// Fingerprint of all batches of the epoch, in hexadecimal digits.
+    pub plan: String,
+    /// Training loss of these batches, summed over target tokens.
+    pub loss: f64,
+    /// Target tokens of these batches.
+    pub tokens: usize,
+    /// Largest gradient norm before clipping.
+    pub gradient_norm: f64,
+    /// Seconds of training.
+    pub seconds: f64,
+}
+
+/// Where training stands after some steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
@@ -49,6 +67,9 @@ pub struct State {
     pub plateau: Plateau,
     /// Fingerprint of the training pairs, in hexadecimal digits.
     pub data: String,
+    /// What is done of the next epoch; `None` between epochs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial: Option<Partial>,
 }
 
 /// A run taken up again.
@@ -104,12 +125,12 @@ impl RunDir {
         Self { dir: dir.into() }
     }
 
-    /// Whether the directory holds a finished epoch or a model.
+    /// Whether the directory holds a run to continue, or a model.
     pub fn holds_run(&self) -> bool {
         self.committed() || self.path("model.safetensors").exists()
     }
 
-    /// Whether the directory holds an epoch that training can continue from.
+    /// Whether the directory holds a state that training can continue from; its other files are there then.
     pub fn committed(&self) -> bool {
         self.path("optimizer.safetensors").exists()
     }
@@ -167,10 +188,10 @@ impl RunDir {
         write_atomically(&self.path("config.toml"), config.to_toml().as_bytes())
     }
 
-    /// Commits an epoch; see the [module](super) for the order of the files and its reason.
+    /// Commits a state; see the [module](super) for the order of the files and its reason.
     ///
     /// # Errors
-    /// [`Error::Io`]; the epoch committed before is intact then.
+    /// [`Error::Io`]; the state committed before is intact then.
     pub fn commit(&self, run: &Snapshot<'_>) -> Result<()> {
         let lines: String = run.history.iter().map(|line| format!("{line}\n")).collect();
         write_atomically(&self.path("history.jsonl"), lines.as_bytes())?;
@@ -190,16 +211,17 @@ impl RunDir {
         self.write_derived(run.state, run.average.weights().as_ref().unwrap_or(run.weights))
     }
 
-    /// Writes what follows from a committed epoch whose model has the given weights.
+    /// Writes what follows from a committed state whose model has the given weights.
     fn write_derived(&self, state: &State, weights: &Params) -> Result<()> {
-        if state.best.as_ref().is_some_and(|best| best.epoch == state.epoch) {
+        // Within the next epoch the best weights are no longer the current ones.
+        if state.partial.is_none() && state.best.as_ref().is_some_and(|best| best.epoch == state.epoch) {
             save_tensors(&self.path("model.safetensors"), &weights.iter().collect::<Vec<_>>(), "")?;
         }
         let text = serde_json::to_string_pretty(state).expect("a state is plain data") + "\n";
         write_atomically(&self.path("state.json"), text.as_bytes())
     }
 
-    /// Takes up the last committed epoch and completes its files.
+    /// Takes up the last committed state and completes its files.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Checkpoint`] names the file that is damaged or does not fit the others.
@@ -227,7 +249,9 @@ impl RunDir {
         let history = std::fs::read_to_string(self.path("history.jsonl")).unwrap_or_default();
         let history = history.lines().take(state.epoch).map(str::to_owned).collect();
         self.write_derived(&state, average.weights().as_ref().unwrap_or(&model.params))?;
-        load_tensors(&self.path("model.safetensors"))?;
+        if state.best.is_some() {
+            load_tensors(&self.path("model.safetensors"))?;
+        }
         Ok(Resumed { state, config, source_vocab, target_vocab, model, optimizer, average, history })
     }
 }

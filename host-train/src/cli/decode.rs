@@ -9,7 +9,6 @@ use anyhow::{Context, bail};
 use crate::checkpoint::Checkpoint;
 use crate::cli::options::DecodingArgs;
 use crate::ensemble::Ensemble;
-use crate::model::EOS;
 use crate::search::SearchOptions;
 use crate::trainer::decode_all;
 use crate::vocab::Vocab;
@@ -123,11 +122,10 @@ impl Decoder<'_> {
         let Self { model, source_vocab, target_vocab, .. } = self;
         let mut sources = Vec::new();
         for line in lines {
-            let mut encoded = source_vocab.encode(line);
-            self.unknown += encoded.unknown;
-            if !encoded.ids.is_empty() {
-                encoded.ids.push(EOS);
-                sources.push(encoded.ids);
+            let sentence = source_vocab.sentence(line);
+            self.unknown += sentence.unknown;
+            if sentence.ids.len() > source_vocab.marks() {
+                sources.push(sentence.ids);
             }
         }
         self.empty += lines.len() - sources.len();

@@ -6,13 +6,19 @@
 pub mod decode;
 pub mod distill;
 pub mod evaluate;
+pub mod export;
 pub mod generate;
+pub mod import;
 pub mod options;
 pub mod pipe;
 pub mod progress;
+pub mod report;
+pub mod sweep;
 pub mod train;
 
 use std::process::ExitCode;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 
@@ -31,6 +37,10 @@ enum Command {
     Decode(decode::Args),
     Distill(distill::Args),
     Generate(generate::Args),
+    Import(import::Args),
+    Export(export::Args),
+    Report(report::Args),
+    Sweep(sweep::Args),
 }
 
 /// Options that contradict each other; exit code 2.
@@ -41,6 +51,21 @@ pub struct Usage(pub String);
 /// Exit code of a run that was interrupted: 128 and SIGINT's number, as shells count.
 pub const INTERRUPTED: u8 = 130;
 
+/// A flag that Ctrl-C sets; a second one ends the process.
+fn stop_on_ctrl_c() -> &'static AtomicBool {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    static HANDLER: Once = Once::new();
+    HANDLER.call_once(|| {
+        // Without a handler Ctrl-C ends the process at once, which checkpoints survive.
+        let _ = ctrlc::set_handler(|| {
+            if STOP.swap(true, Ordering::Relaxed) {
+                std::process::exit(i32::from(INTERRUPTED));
+            }
+        });
+    });
+    &STOP
+}
+
 /// Reads the arguments of the process, does what they ask, and tells how it ended.
 pub fn main() -> ExitCode {
     pipe::end_quietly();
@@ -50,6 +75,10 @@ pub fn main() -> ExitCode {
         Command::Decode(args) => decode::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Distill(args) => distill::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Generate(args) => generate::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Import(args) => import::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Export(args) => export::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Report(args) => report::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Sweep(args) => sweep::run(&args),
     };
     result.unwrap_or_else(|error| report("kinglet-train", &error))
 }

@@ -1,7 +1,7 @@
 //! Decoding options, the same for every command that decodes.
 
 use crate::cli::Usage;
-use crate::search::SearchOptions;
+use crate::search::{Flavour, SearchOptions};
 
 /// How to search for the best target.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
@@ -10,6 +10,9 @@ pub struct DecodingArgs {
     /// Hypotheses kept at every step; 1 is greedy
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub beam_size: u16,
+    /// What a finished hypothesis does to the beam
+    #[arg(long, value_name = "FLAVOUR", value_enum, default_value_t)]
+    pub beam_flavour: Flavour,
     /// Exponent of the length in the score log P / length^X; 0 ranks by probability, 1 by its mean per token
     #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
     pub length_penalty: f32,
@@ -46,6 +49,7 @@ impl DecodingArgs {
         }
         Ok(SearchOptions {
             beam_size,
+            flavour: self.beam_flavour,
             length_penalty: self.length_penalty,
             max_len,
             min_len,

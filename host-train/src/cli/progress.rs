@@ -41,6 +41,7 @@ impl Progress {
                 dev_unknown,
                 vocab,
                 epochs_done,
+                steps_done,
                 epochs,
             } => {
                 self.epochs = epochs;
@@ -56,8 +57,8 @@ impl Progress {
                 if dev_unknown > 0 {
                     self.line(&format!("the dev set has {dev_unknown} tokens that training does not know"));
                 }
-                if epochs_done > 0 {
-                    self.line(&format!("continuing after epoch {epochs_done}"));
+                if steps_done > 0 {
+                    self.line(&format!("continuing after step {steps_done}, {epochs_done} epochs done"));
                 }
             }
             Event::Step { epoch, step, steps, loss, tokens_per_second } => {

@@ -2,21 +2,19 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Once;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, RunDir};
 use crate::cli::progress::Progress;
-use crate::cli::{INTERRUPTED, Usage};
+use crate::cli::{INTERRUPTED, Usage, stop_on_ctrl_c};
 use crate::config::{Config, QatConfig};
 use crate::data::corpus;
 use crate::error::{Error, Result};
 use crate::quant::Kind;
 use crate::trainer::{self, End, Outcome, Run, Start};
 
-/// Train a model and keep its checkpoint, epoch by epoch
+/// Train a model and keep its checkpoint
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Model and training, TOML [default with --resume: the run's own; with --init: the other run's, at a tenth of its
@@ -35,7 +33,7 @@ pub struct Args {
     /// Begin with the weights and tokens of another run's best epoch
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     init: Option<PathBuf>,
-    /// A trained run to learn from, as the configuration's [distill] says; several are one by the mean of their distributions
+    /// A trained run to learn from, as `distill` of the configuration says; several are one by the mean of their distributions
     #[arg(long, value_name = "DIR")]
     teacher: Vec<PathBuf>,
     /// Quantization-aware training: compute on the chip's integers, with weights of 8 bits or, but for the output layer, of 4
@@ -45,7 +43,7 @@ pub struct Args {
     /// Columns that share a scale of int4 weights, 16 to 256; 0 for whole rows
     #[arg(long, value_name = "N", default_value_t = 32)]
     qat_group: u16,
-    /// Continue the run in the directory after its last finished epoch
+    /// Continue the run in the directory from its last checkpoint
     #[arg(long, conflicts_with = "force")]
     resume: bool,
     /// Replace the run in the directory
@@ -112,18 +110,8 @@ pub fn train_with_progress(run: &Run<'_>) -> Result<Outcome> {
 }
 
 fn train_from_with_progress(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Outcome> {
-    static STOP: AtomicBool = AtomicBool::new(false);
-    static HANDLER: Once = Once::new();
-    HANDLER.call_once(|| {
-        // Without a handler Ctrl-C ends the process at once, which the checkpoint survives.
-        let _ = ctrlc::set_handler(|| {
-            if STOP.swap(true, Ordering::Relaxed) {
-                std::process::exit(i32::from(INTERRUPTED));
-            }
-        });
-    });
     let mut progress = Progress::new(run.config.train.metric);
-    let outcome = trainer::train_from(run, init, &STOP, &mut |event| progress.observe(event));
+    let outcome = trainer::train_from(run, init, stop_on_ctrl_c(), &mut |event| progress.observe(event));
     progress.finish();
     outcome
 }
@@ -134,7 +122,7 @@ fn read_config(args: &Args) -> anyhow::Result<Config> {
         (None, Some(init)) => init.join("config.toml"),
         (None, None) => {
             let path = args.out.join("config.toml");
-            if !path.exists() {
+            if !RunDir::new(&args.out).committed() {
                 let out = args.out.display();
                 return Err(Usage(format!("{out} holds no run to resume; start one with --config")).into());
             }
@@ -160,7 +148,7 @@ fn tell(args: &Args, config: &Config, outcome: &Outcome) {
     if outcome.end == End::Interrupted {
         let (train, dev) = (args.train.display(), args.dev.display());
         eprintln!(
-            "interrupted; {} epochs are kept. Continue with: kinglet-train train --resume --train {train} --dev {dev} \
+            "interrupted after {} epochs; the steps since are kept too. Continue with: kinglet-train train --resume --train {train} --dev {dev} \
              --out {out}",
             outcome.epochs
         );

@@ -12,23 +12,24 @@ const MOVED: [(&str, &str, &str); 4] = [
     ("min_learning_rate", "schedule", "min_learning_rate"),
 ];
 
-/// What a section is when it does not say.
-const KINDS: [(&str, &str); 3] = [("optimizer", "adam"), ("schedule", "plateau"), ("exposure", "teacher")];
-
-/// Moves keys of earlier versions and fills in what sections are by default.
-pub(super) fn complete(given: &mut Table) {
+/// Moves keys of earlier versions to where they are now, unless something else is there.
+pub(super) fn move_old(given: &mut Table) {
     for (old, section, new) in MOVED {
-        let value = given.get_mut("train").and_then(Value::as_table_mut).and_then(|train| train.remove(old));
-        if let Some(value) = value {
-            let section = given.entry(section).or_insert_with(|| Value::Table(Table::new()));
-            if let Some(section) = section.as_table_mut() {
-                section.entry(new).or_insert(value);
-            }
+        let taken = given.get(section).and_then(Value::as_table).is_some_and(|t| t.contains_key(new));
+        let train = given.get_mut("train").and_then(Value::as_table_mut).filter(|_| !taken);
+        if let Some(value) = train.and_then(|train| train.remove(old)) {
+            let moved = Table::from_iter([(new.to_owned(), value)]);
+            merge(given, Table::from_iter([(section.to_owned(), Value::Table(moved))]));
         }
     }
-    for (section, kind) in KINDS {
-        if let Some(section) = given.get_mut(section).and_then(Value::as_table_mut) {
-            section.entry("kind").or_insert_with(|| kind.into());
+}
+
+/// Puts the values of a table and of the tables in it in place of others.
+pub(crate) fn merge(into: &mut Table, from: Table) {
+    for (name, value) in from {
+        match (into.get_mut(&name), value) {
+            (Some(Value::Table(into)), Value::Table(from)) => merge(into, from),
+            (_, value) => drop(into.insert(name, value)),
         }
     }
 }

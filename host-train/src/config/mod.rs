@@ -11,6 +11,7 @@ mod train;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+pub(crate) use keys::merge;
 pub use model::*;
 pub use sequence::*;
 pub use train::*;
@@ -56,18 +57,32 @@ impl Config {
     /// [`Error::Config`] names an unknown key and the one that was probably meant, a wrong type, or a size that cannot
     /// work.
     pub fn from_toml(text: &str) -> Result<Self> {
-        let fail = |e: toml::de::Error| Error::Config(e.to_string());
-        let mut given: Table = toml::from_str(text).map_err(fail)?;
-        keys::complete(&mut given);
-        let config: Self = given.clone().try_into().map_err(fail)?;
-        let mut known = Table::try_from(&config).expect("a configuration is plain data");
+        let given: Table = toml::from_str(text).map_err(|e| Error::Config(e.to_string()))?;
+        let config = Self::default().with(given)?;
+        config.check().map(|()| config)
+    }
+
+    /// This configuration with the values of a table of tables in place of its own; sizes and ranges are not checked.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names an unknown key and the one that was probably meant, or a wrong type.
+    pub fn with(&self, mut given: Table) -> Result<Self> {
+        keys::move_old(&mut given);
+        let mut table = self.to_table();
+        merge(&mut table, given.clone());
+        let config: Self = table.try_into().map_err(|e: toml::de::Error| Error::Config(e.to_string()))?;
+        let mut known = config.to_table();
         for section in OPTIONAL {
             known.entry(section).or_insert_with(|| Value::Table(Table::new()));
         }
         match keys::unknown(&given, &known) {
             Some(message) => Err(Error::Config(message)),
-            None => config.check().map(|()| config),
+            None => Ok(config),
         }
+    }
+
+    fn to_table(&self) -> Table {
+        Table::try_from(self).expect("a configuration is plain data")
     }
 
     /// The configuration as TOML, complete with defaults.
@@ -115,6 +130,19 @@ mod tests {
     }
 
     #[test]
+    fn values_take_the_place_of_others() {
+        let base = Config::from_toml("[optimizer]\nbeta2 = 0.98\n[train]\nepochs = 3").unwrap();
+        let with = |text: &str| base.with(toml::from_str(text).unwrap());
+        let adamw = with("[optimizer]\nkind = \"adamw\"").unwrap();
+        let adam = AdamConfig { beta2: 0.98, ..AdamConfig::default() };
+        assert_eq!((&adamw.optimizer.kind, adamw.train.epochs), (&OptimizerKind::AdamW(adam), 3));
+        let sgd = with("[optimizer]\nkind = \"sgd\"\nmomentum = 0.5").unwrap();
+        let expected = SgdConfig { momentum: 0.5, ..SgdConfig::default() };
+        assert_eq!(sgd.optimizer.kind, OptimizerKind::Sgd(expected));
+        assert_eq!(with("[train]\nlearning_rate = 0.5").unwrap().optimizer.learning_rate, 0.5);
+    }
+
+    #[test]
     fn what_cannot_work_is_named() {
         for (text, expected) in [
             ("[train]\nsede = 1", "unknown key train.sede; did you mean seed?"),
@@ -126,7 +154,11 @@ mod tests {
                 "[optimizer]\nkind = \"adamax\"",
                 "unknown variant `adamax`, expected one of `sgd`, `adam`, `adamw`",
             ),
-            ("[average]\ndecay = 0.9", "missing field `kind`"),
+            ("[average]\ndecay = 0.9", "unknown key average.decay; expected one of kind"),
+            (
+                "[train]\nlr_factor = 0.1\n[schedule]\nfactor = 0.2",
+                "unknown key train.lr_factor; expected one of accumulate, batch_size",
+            ),
             ("[model]\ndropout = 1.5", "model.dropout must be 0 to 0.95, found 1.5"),
             ("[model.encoder]\nhidden = 0", "model.encoder.hidden must be 1 to 4096, found 0"),
             ("[train]\nbatch_size = -1", "expected usize"),

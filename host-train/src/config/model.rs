@@ -9,6 +9,7 @@ use crate::quant::Kind;
 /// How one side of the corpus is cut into tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Tokens {
     /// Every Unicode code point is a token.
     Chars,
@@ -26,6 +27,8 @@ pub struct DataConfig {
     pub source: Tokens,
     /// Cut of the target side.
     pub target: Tokens,
+    /// Whether sources begin with the start mark, as those of PyTorch's tutorials do.
+    pub source_start: bool,
     /// Tokens seen fewer times in training become `<unk>`.
     pub min_count: usize,
     /// Longest source in tokens; longer training pairs are dropped and counted.
@@ -153,6 +156,7 @@ impl Default for DataConfig {
         Self {
             source: Tokens::Chars,
             target: Tokens::Words,
+            source_start: false,
             min_count: 1,
             max_source_len: 64,
             max_target_len: 64,

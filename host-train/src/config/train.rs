@@ -45,6 +45,8 @@ pub struct TrainConfig {
     pub patience: usize,
     /// What is watched on the dev set.
     pub metric: Metric,
+    /// Steps between checkpoints within an epoch; 0 keeps one at the end of each epoch only.
+    pub checkpoint_every: u64,
     /// Threads; any number gives the same bits.
     pub threads: usize,
 }
@@ -197,6 +199,7 @@ impl Default for TrainConfig {
             label_smoothing: 0.0,
             patience: 6,
             metric: Metric::Wer,
+            checkpoint_every: 0,
             threads: 2,
         }
     }

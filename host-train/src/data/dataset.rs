@@ -2,7 +2,7 @@
 
 use crate::config::DataConfig;
 use crate::data::Pair;
-use crate::model::{Batch, EOS};
+use crate::model::Batch;
 use crate::vocab::Vocab;
 
 /// Sequences end to end in one buffer, so that millions of short ones cost little more than their ids.
@@ -15,7 +15,6 @@ struct Sequences {
 impl Sequences {
     fn push(&mut self, ids: &[u32]) {
         self.ids.extend_from_slice(ids);
-        self.ids.push(EOS);
         self.ends.push(self.ids.len());
     }
 
@@ -25,7 +24,7 @@ impl Sequences {
     }
 }
 
-/// Encoded pairs; every source and target ends with the end mark.
+/// Encoded pairs; every source and target stands between its marks.
 #[derive(Debug, Clone, Default)]
 pub struct Dataset {
     sources: Sequences,
@@ -48,8 +47,8 @@ impl Dataset {
     fn encode(pairs: &[Pair], source: &Vocab, target: &Vocab, max_source: usize, max_target: usize) -> Self {
         let mut data = Self::default();
         for pair in pairs {
-            let (s, t) = (source.encode(&pair.source), target.encode(&pair.target));
-            if s.ids.len() > max_source || t.ids.len() > max_target {
+            let (s, t) = (source.sentence(&pair.source), target.sentence(&pair.target));
+            if s.ids.len() - source.marks() > max_source || t.ids.len() - target.marks() > max_target {
                 data.dropped += 1;
                 continue;
             }
@@ -112,6 +111,7 @@ impl Dataset {
 mod tests {
     use super::*;
     use crate::config::Tokens;
+    use crate::model::EOS;
 
     fn data(limits: &DataConfig) -> Dataset {
         let pairs: Vec<Pair> = [("ab", "X Y"), ("abcabc", "X"), ("c", "X Y Z X")]

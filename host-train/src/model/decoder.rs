@@ -272,7 +272,7 @@ impl Decoder {
         (d_states, d_memory)
     }
 
-    /// The reverse of [`Decoder::attend`]: the gradients of embeddings and of the memory's values.
+    /// The reverse of a pass with attention: the gradients of embeddings and of the memory's values.
     #[allow(clippy::too_many_arguments)]
     fn attend_backward(
         &self,

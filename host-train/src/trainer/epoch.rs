@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::{EpochRecord, Event, Run, Work, evaluate};
-use crate::checkpoint::{Best, Snapshot};
+use crate::checkpoint::{Best, Partial, Snapshot, checksum};
 use crate::config::ScheduleKind;
 use crate::data::batch;
 use crate::error::{Error, Result};
@@ -16,25 +16,25 @@ use crate::schedule::Moment;
 /// A token that costs this many times as much as one guessed blindly tells that training has gone astray.
 const EXPLODED: f64 = 20.0;
 
-/// What the steps of an epoch have come to.
-#[derive(Default)]
-struct Totals {
-    sum: LossSum,
-    largest_norm: f64,
-    learning_rate: f32,
-}
-
 impl Work {
-    /// Trains, evaluates and commits one epoch; `false` when the caller asked to stop.
+    /// Trains, evaluates and commits one epoch, or what is left of it; `false` when the caller asked to stop.
     pub(super) fn epoch(
         &mut self,
         run: &Run<'_>,
         stop: &AtomicBool,
         observe: &mut dyn FnMut(&Event<'_>),
     ) -> Result<bool> {
+        let t = &run.config.train;
         let begun = Instant::now();
-        let Some(totals) = self.steps(run, stop, observe)? else { return Ok(false) };
-        let training = begun.elapsed().as_secs_f64().max(1e-9);
+        let epoch = self.state.epoch + 1;
+        let batches = batch::plan(&self.train.lengths(), t.batch_size, t.seed, epoch as u64);
+        let mut done = self.take_partial(&batches)?;
+        let seconds_before = done.seconds;
+        let seconds = || seconds_before + begun.elapsed().as_secs_f64();
+        if !self.steps(run, &batches, &mut done, &seconds, stop, observe)? {
+            return Ok(false);
+        }
+        let tokens_per_second = done.tokens as f64 / seconds().max(1e-9);
         self.average.epoch(&self.model.params);
 
         observe(&Event::Evaluate);
@@ -45,14 +45,13 @@ impl Work {
         });
         let model = averaged.as_ref().unwrap_or(&self.model);
         let dev = evaluate(model, &self.source_vocab, &self.target_vocab, run, &self.dev);
-        let epoch = self.state.epoch + 1;
         if !dev.loss.is_finite() {
             return Err(self.astray(run, &format!("after epoch {epoch}: dev loss {}", dev.loss)));
         }
         let mut record = EpochRecord {
             epoch,
             step: self.state.step,
-            train_loss: totals.sum.loss / totals.sum.tokens as f64,
+            train_loss: done.loss / done.tokens as f64,
             dev_loss: dev.loss,
             free_loss: dev.free_loss,
             wer: dev.scores.wer(),
@@ -61,79 +60,121 @@ impl Work {
             exact: dev.scores.exact(),
             bleu: dev.scores.bleu.score(),
             best: false,
-            learning_rate: totals.learning_rate,
-            gradient_norm: totals.largest_norm,
-            seconds: begun.elapsed().as_secs_f64(),
-            tokens_per_second: totals.sum.tokens as f64 / training,
+            learning_rate: self.rate(run, &batches),
+            gradient_norm: done.gradient_norm,
+            seconds: seconds(),
+            tokens_per_second,
         };
         self.judge(run, &mut record);
         self.history.push(serde_json::to_string(&record).expect("a record is plain data"));
+        self.commit()?;
+        observe(&Event::Epoch(&record));
+        Ok(true)
+    }
+
+    /// The steps of an epoch that are not `done`; `false` when the caller asked to stop, and then those done are kept.
+    fn steps(
+        &mut self,
+        run: &Run<'_>,
+        batches: &[Vec<usize>],
+        done: &mut Partial,
+        seconds: &dyn Fn() -> f64,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<bool> {
+        let t = &run.config.train;
+        let (epoch, steps) = (self.state.epoch + 1, batches.len().div_ceil(t.accumulate));
+        let mut kept = done.batches;
+        let mut grads = self.model.params.zeros_like();
+        for group in batches[done.batches..].chunks(t.accumulate) {
+            if stop.load(Ordering::Relaxed) {
+                if done.batches > kept {
+                    self.commit_partial(done, seconds())?;
+                }
+                return Ok(false);
+            }
+            self.state.step += 1;
+            done.batches += group.len();
+            let at = done.batches.div_ceil(t.accumulate);
+            let sum = self.gradients(run, group, &mut grads);
+            let norm = clip_grad_norm(&mut grads, t.clip_norm);
+            let (loss, blind) = (sum.nll / sum.tokens as f64, (self.target_vocab.len() as f64).ln());
+            if !loss.is_finite() || !norm.is_finite() || loss > EXPLODED * blind {
+                let (step, pairs) = (self.state.step, group.concat());
+                let (count, longest) = (pairs.len(), self.longest(&pairs));
+                return Err(self.astray(
+                    run,
+                    &format!(
+                        "step {step} (epoch {epoch}, {at} of {steps}; {count} pairs, the longest {longest:?}): loss {loss}, \
+                         gradient norm {norm}"
+                    ),
+                ));
+            }
+            let rate = self.rate(run, batches);
+            self.optimizer.step(&mut self.model.params, &grads, rate);
+            self.average.step(&self.model.params, self.state.step);
+            done.loss += sum.loss;
+            done.tokens += sum.tokens;
+            done.gradient_norm = done.gradient_norm.max(norm);
+            // No step is a multiple of 0.
+            if self.state.step.is_multiple_of(t.checkpoint_every) {
+                self.commit_partial(done, seconds())?;
+                kept = done.batches;
+            }
+            observe(&Event::Step {
+                epoch,
+                step: at,
+                steps,
+                loss: done.loss / done.tokens as f64,
+                tokens_per_second: done.tokens as f64 / seconds().max(1e-9),
+            });
+        }
+        Ok(true)
+    }
+
+    /// The learning rate of the present step, which is one of an epoch of the given batches.
+    fn rate(&self, run: &Run<'_>, batches: &[Vec<usize>]) -> f32 {
+        let t = &run.config.train;
+        let at = Moment {
+            step: self.state.step,
+            epoch: self.state.epoch,
+            steps_per_epoch: batches.len().div_ceil(t.accumulate) as u64,
+            epochs: t.epochs,
+        };
+        run.config.schedule.rate(self.state.learning_rate, &at)
+    }
+
+    /// What is done of the epoch with these batches.
+    fn take_partial(&mut self, batches: &[Vec<usize>]) -> Result<Partial> {
+        let numbers =
+            batches.iter().flat_map(|batch| std::iter::once(batch.len()).chain(batch.iter().copied()));
+        let plan = format!("{:016x}", checksum(numbers.flat_map(usize::to_le_bytes)));
+        match self.state.partial.take() {
+            Some(done) if done.plan != plan => Err(Error::Config(format!(
+                "a run resumed within an epoch keeps its train.batch_size to the end of the epoch: {} batches of epoch {} are \
+                 done, and the epoch's batches are no longer the same",
+                done.batches,
+                self.state.epoch + 1
+            ))),
+            Some(done) => Ok(done),
+            None => Ok(Partial { plan, ..Partial::default() }),
+        }
+    }
+
+    /// Keeps the run in the middle of an epoch.
+    fn commit_partial(&mut self, done: &Partial, seconds: f64) -> Result<()> {
+        self.state.partial = Some(Partial { seconds, ..done.clone() });
+        self.commit()
+    }
+
+    fn commit(&self) -> Result<()> {
         self.dir.commit(&Snapshot {
             state: &self.state,
             weights: &self.model.params,
             optimizer: &self.optimizer,
             average: &self.average,
             history: &self.history,
-        })?;
-        observe(&Event::Epoch(&record));
-        Ok(true)
-    }
-
-    /// The steps of an epoch; `None` when the caller asked to stop.
-    fn steps(
-        &mut self,
-        run: &Run<'_>,
-        stop: &AtomicBool,
-        observe: &mut dyn FnMut(&Event<'_>),
-    ) -> Result<Option<Totals>> {
-        let (config, t) = (run.config, &run.config.train);
-        let begun = Instant::now();
-        let epoch = self.state.epoch + 1;
-        let batches = batch::plan(&self.train.lengths(), t.batch_size, t.seed, epoch as u64);
-        let steps = batches.len().div_ceil(t.accumulate);
-        let mut totals = Totals::default();
-        let mut grads = self.model.params.zeros_like();
-        for (i, group) in batches.chunks(t.accumulate).enumerate() {
-            if stop.load(Ordering::Relaxed) {
-                return Ok(None);
-            }
-            self.state.step += 1;
-            let sum = self.gradients(run, group, &mut grads);
-            let norm = clip_grad_norm(&mut grads, t.clip_norm);
-            let (loss, blind) = (sum.nll / sum.tokens as f64, (self.target_vocab.len() as f64).ln());
-            if !loss.is_finite() || !norm.is_finite() || loss > EXPLODED * blind {
-                let pairs = group.concat();
-                let (step, count) = (self.state.step, pairs.len());
-                return Err(self.astray(
-                    run,
-                    &format!(
-                        "step {step} (epoch {epoch}, {} of {steps}; {count} pairs, the longest {:?}): loss {loss}, \
-                         gradient norm {norm}",
-                        i + 1,
-                        self.longest(&pairs)
-                    ),
-                ));
-            }
-            let at = Moment {
-                step: self.state.step,
-                epoch: epoch - 1,
-                steps_per_epoch: steps as u64,
-                epochs: t.epochs,
-            };
-            totals.learning_rate = config.schedule.rate(self.state.learning_rate, &at);
-            self.optimizer.step(&mut self.model.params, &grads, totals.learning_rate);
-            self.average.step(&self.model.params, self.state.step);
-            totals.sum = totals.sum.plus(sum);
-            totals.largest_norm = totals.largest_norm.max(norm);
-            observe(&Event::Step {
-                epoch,
-                step: i + 1,
-                steps,
-                loss: totals.sum.loss / totals.sum.tokens as f64,
-                tokens_per_second: totals.sum.tokens as f64 / begun.elapsed().as_secs_f64().max(1e-9),
-            });
-        }
-        Ok(Some(totals))
+        })
     }
 
     /// Loss of the batches of one step; `grads` becomes the gradient of the mean over all their target tokens.
@@ -201,6 +242,7 @@ impl Work {
         record.best =
             improved || best.is_some_and(|best| score == best.score && record.dev_loss < best.dev_loss);
         state.epoch = record.epoch;
+        state.partial = None;
         state.bad_epochs = if improved { 0 } else { state.bad_epochs + 1 };
         if record.best {
             state.best = Some(Best { epoch: record.epoch, score, dev_loss: record.dev_loss });

@@ -7,7 +7,7 @@ use crate::data::corpus::{Group, group};
 use crate::data::{Dataset, Pair};
 use crate::ensemble::Ensemble;
 use crate::metrics::{Scores, score};
-use crate::model::{EOS, Seq2Seq};
+use crate::model::Seq2Seq;
 use crate::nn::loss::log_sum_exp;
 use crate::search::{Hypothesis, SearchOptions, beam, greedy};
 use crate::vocab::Vocab;
@@ -29,7 +29,7 @@ pub struct Evaluation {
 /// Loss and greedy scores of the run's dev set; `dev` holds the same pairs as ids.
 pub fn evaluate(model: &Seq2Seq, source: &Vocab, target: &Vocab, run: &Run<'_>, dev: &Dataset) -> Evaluation {
     let (threads, max_len) = (run.config.train.threads, run.config.data.max_target_len);
-    let sources: Vec<Vec<u32>> = group(run.dev).iter().map(|case| source_ids(source, case.source)).collect();
+    let sources: Vec<Vec<u32>> = group(run.dev).iter().map(|case| source.sentence(case.source).ids).collect();
     let decoded = in_chunks(&sources, threads, |_, chunk| greedy(model, chunk, max_len));
     let tokens_of: Vec<Vec<&str>> = decoded.iter().map(|best| target.tokens_of(&best.ids)).collect();
     let watched = run.config.train.metric == Metric::FreePpl;
@@ -98,7 +98,7 @@ pub fn walk_loss(model: &Ensemble<'_>, data: &Dataset, behind: Behind, threads: 
     losses.iter().sum::<f64>() / data.target_tokens().max(1) as f64
 }
 
-/// The hypotheses of every source, best first; sources are ids that end with the end mark.
+/// The hypotheses of every source, best first; sources are ids with their marks.
 /// The number of threads changes no bit.
 pub fn decode_all(
     model: &Ensemble<'_>,
@@ -118,14 +118,8 @@ pub fn decode_groups<'a, 'm>(
     threads: usize,
 ) -> Vec<(Group<'a>, Vec<Hypothesis>)> {
     let groups = group(pairs);
-    let sources: Vec<Vec<u32>> = groups.iter().map(|case| source_ids(source, case.source)).collect();
+    let sources: Vec<Vec<u32>> = groups.iter().map(|case| source.sentence(case.source).ids).collect();
     groups.into_iter().zip(decode_all(&model.into(), &sources, options, threads)).collect()
-}
-
-fn source_ids(vocab: &Vocab, text: &str) -> Vec<u32> {
-    let mut ids = vocab.encode(text).ids;
-    ids.push(EOS);
-    ids
 }
 
 /// `work` on chunks of sources of like length, by their numbers and ids, shared out to threads; results in the order of the sources.

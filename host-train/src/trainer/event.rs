@@ -76,6 +76,8 @@ pub enum Event<'a> {
         vocab: (usize, usize),
         /// Epochs already done.
         epochs_done: usize,
+        /// Steps already done.
+        steps_done: u64,
         /// Epochs at most.
         epochs: usize,
     },
@@ -105,7 +107,7 @@ pub enum End {
     Finished,
     /// The dev metric has not improved for as long as the configuration tolerates.
     Stopped,
-    /// The caller's flag was set; the last finished epoch is on disk.
+    /// The caller's flag was set; all steps done are on disk.
     Interrupted,
 }
 
@@ -114,7 +116,7 @@ pub enum End {
 pub struct Outcome {
     /// Why.
     pub end: End,
-    /// Epochs on disk.
+    /// Epochs done.
     pub epochs: usize,
     /// The best of them; `None` when none has finished.
     pub best: Option<Best>,

@@ -1,4 +1,4 @@
-//! Training: epochs over batches, evaluation on the dev set, and a checkpoint after every epoch.
+//! Training: epochs over batches, evaluation on the dev set, and a checkpoint after every epoch and, if wanted, within.
 //!
 //! Nothing here prints: what happens is told to a closure as [`Event`]s.
 
@@ -14,8 +14,8 @@ use std::sync::atomic::AtomicBool;
 pub use evaluate::{Behind, Evaluation, decode_all, decode_groups, evaluate, mean_loss, walk_loss};
 pub use event::{End, EpochRecord, Event, Outcome};
 
-use crate::checkpoint::{Checkpoint, RunDir, State};
-use crate::config::{Config, ModelConfig};
+use crate::checkpoint::{Checkpoint, RunDir, Snapshot, State};
+use crate::config::{Config, DataConfig, ModelConfig};
 use crate::data::{Dataset, Pair};
 use crate::error::{Error, Result};
 use crate::model::Seq2Seq;
@@ -32,7 +32,7 @@ pub enum Start {
     Fresh,
     /// Removes the run that is there.
     Overwrite,
-    /// Continues after the last finished epoch; starts from the beginning when none has finished.
+    /// Continues from the last checkpoint; starts from the beginning when the directory holds no run.
     Resume,
 }
 
@@ -53,15 +53,16 @@ pub struct Run<'a> {
     pub teachers: &'a [Checkpoint],
 }
 
-/// Trains a model and keeps its checkpoint in `run.out`, epoch by epoch.
+/// Trains a model and keeps its checkpoint in `run.out`: from the start, after every epoch, and after every
+/// `train.checkpoint_every` steps.
 ///
-/// After each step `stop` is looked at. The result depends on configuration, seed and pairs alone: not on
+/// After each step `stop` is looked at; when it is set, the run is kept as it stands. The result depends on configuration, seed and pairs alone: not on
 /// threads, nor on how often the run was interrupted and resumed.
 ///
 /// # Errors
 /// [`Error::Io`] and [`Error::Checkpoint`] as [`RunDir`] gives them; [`Error::Config`] when a resumed run's
 /// configuration or data is not what it was started with; [`Error::Training`] when there is nothing to learn or to
-/// evaluate, or a loss is not finite. Epochs already on disk stay.
+/// evaluate, or a loss is not finite. The last checkpoint stays.
 pub fn train(run: &Run<'_>, stop: &AtomicBool, observe: &mut dyn FnMut(&Event<'_>)) -> Result<Outcome> {
     train_from(run, None, stop, observe)
 }
@@ -89,6 +90,7 @@ pub fn train_from(
         dev_unknown: work.dev.unknown(),
         vocab: (work.source_vocab.len(), work.target_vocab.len()),
         epochs_done: work.state.epoch,
+        steps_done: work.state.step,
         epochs,
     });
     loop {
@@ -134,7 +136,17 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
     if run.dev.is_empty() {
         return Err(Error::Training("the dev set is empty; it decides which epoch is the best".into()));
     }
-    let resumed = if run.start == Start::Resume && dir.committed() { Some(dir.resume()?) } else { None };
+    let resumed = match (run.start, dir.committed()) {
+        (Start::Resume, true) => Some(dir.resume()?),
+        (Start::Resume, false) if dir.holds_run() => {
+            return Err(Error::Training(format!(
+                "{} holds a model, but not the state of a training to continue; begin with its weights in another folder \
+                 with --init, or replace it with --force",
+                run.out.display()
+            )));
+        }
+        _ => None,
+    };
 
     let known = init.as_ref().or(run.teachers.first());
     let (source_vocab, target_vocab) = match (&resumed, known) {
@@ -145,7 +157,8 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
                 config.data.source,
                 run.train.iter().map(|p| p.source.as_str()),
                 config.data.min_count,
-            ),
+            )
+            .with_start(config.data.source_start),
             Vocab::build(
                 config.data.target,
                 run.train.iter().map(|p| p.target.as_str()),
@@ -170,9 +183,19 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
         Some(old) => {
             check_same(&old.config, config, &old.state, &data)?;
             let mut state = old.state;
-            if old.config.optimizer.learning_rate != config.optimizer.learning_rate {
-                state.learning_rate = config.optimizer.learning_rate;
+            let rate = config.optimizer.learning_rate;
+            if old.config.optimizer.learning_rate != rate {
+                // On disk before the configuration is: a kill between the two must not lose the new rate.
+                state.learning_rate = rate;
+                dir.commit(&Snapshot {
+                    state: &state,
+                    weights: &old.model.params,
+                    optimizer: &old.optimizer,
+                    average: &old.average,
+                    history: &old.history,
+                })?;
             }
+            dir.write_setup(config, &source_vocab, &target_vocab, old.model.scheme.as_ref())?;
             (old.model, old.optimizer, old.average, state, old.history)
         }
         None => {
@@ -200,13 +223,22 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
                 bad_epochs: 0,
                 plateau: Plateau::default(),
                 data,
+                partial: None,
             };
             dir.create()?;
             dir.clear()?;
+            dir.write_setup(config, &source_vocab, &target_vocab, model.scheme.as_ref())?;
+            // Before the first step, so that a run that began with another's weights never resumes without them.
+            dir.commit(&Snapshot {
+                state: &state,
+                weights: &model.params,
+                optimizer: &optimizer,
+                average: &average,
+                history: &[],
+            })?;
             (model, optimizer, average, state, Vec::new())
         }
     };
-    dir.write_setup(config, &source_vocab, &target_vocab, model.scheme.as_ref())?;
     let references = config.risk.is_some().then(|| References::new(&train));
     Ok(Work {
         dir,
@@ -234,8 +266,11 @@ fn taken_over(init: Checkpoint, config: &Config, train: &Dataset) -> Result<Seq2
             old.model, config.model
         )));
     }
-    if (old.data.source, old.data.target) != (config.data.source, config.data.target) {
-        return Err(Error::Config("[data] cuts text in another way than the run to start from".into()));
+    let text = |data: &DataConfig| (data.source, data.target, data.source_start);
+    if text(&old.data) != text(&config.data) {
+        return Err(Error::Config(
+            "[data] cuts or marks text in another way than the run to start from".into(),
+        ));
     }
     model.config = config.model.clone();
     model.scheme = None;

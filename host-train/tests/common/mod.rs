@@ -1,7 +1,5 @@
-//! A network that trains in a moment, its data, and what its directory holds.
-
-// Each test file uses its part.
-#![allow(dead_code)]
+//! Small runs for the tests of training.
+#![allow(dead_code)] // no test uses all of it
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +9,7 @@ use kinglet_train::config::{Config, DecoderConfig, EncoderConfig, Metric};
 use kinglet_train::tasks::{self, Splits, Task};
 use kinglet_train::trainer::{Event, Outcome, Run, Start, train};
 
+/// The files of a run that say nothing about time.
 pub const FILES: [&str; 6] = [
     "config.toml",
     "vocab.source.txt",
@@ -20,6 +19,7 @@ pub const FILES: [&str; 6] = [
     "state.json",
 ];
 
+/// A network of some hundred weights that learns to reverse strings; the pairs of [`data`] are 10 batches an epoch.
 pub fn small(epochs: usize) -> Config {
     let mut config = tasks::config(Task::Reverse);
     config.model.encoder = EncoderConfig { embedding: 6, hidden: 8, ..EncoderConfig::default() };
@@ -32,10 +32,12 @@ pub fn small(epochs: usize) -> Config {
     config
 }
 
+/// 160 training and 20 dev pairs.
 pub fn data() -> Splits {
     tasks::generate(Task::Reverse, 200, 1).unwrap()
 }
 
+/// Trains and asks to stop after so many steps.
 pub fn run_until(
     config: &Config,
     data: &Splits,
@@ -54,10 +56,12 @@ pub fn run_until(
     })
 }
 
+/// Trains to the end.
 pub fn run(config: &Config, out: &Path, start: Start) -> Result<Outcome, Error> {
     run_until(config, &data(), out, start, usize::MAX)
 }
 
+/// What the [`FILES`] hold.
 pub fn files(dir: &Path) -> Vec<Vec<u8>> {
     FILES.iter().map(|name| std::fs::read(dir.join(name)).unwrap()).collect()
 }
@@ -70,4 +74,11 @@ pub fn history(dir: &Path) -> Vec<(u64, f64, f64)> {
         (record.step, record.train_loss, record.dev_loss)
     };
     text.lines().map(line).collect()
+}
+
+/// Copies some files of a run.
+pub fn copy(from: &Path, to: &Path, names: &[&str]) {
+    for name in names {
+        std::fs::copy(from.join(name), to.join(name)).unwrap();
+    }
 }

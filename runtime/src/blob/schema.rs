@@ -33,7 +33,7 @@ pub struct Description<'a> {
     /// Target vocabulary, likewise.
     #[serde(borrow)]
     pub target: &'a [u8],
-    /// Longest source, end mark included, that the model was planned for.
+    /// Longest source, marks included, that the model was planned for.
     pub max_source: u16,
     /// Longest target, end mark excluded, that the model was planned for.
     pub max_target: u16,
@@ -72,11 +72,13 @@ pub struct Vocabulary {
     pub sorted: Offset,
     /// How text is cut into tokens.
     pub tokens: Tokens,
+    /// Whether a text's tokens come behind the start mark; the end mark follows them in any case.
+    pub start: bool,
 }
 
 impl Vocabulary {
-    /// Members in order, little-endian; the last is a byte: 0 for characters, 1 for words, 2 for the letters of
-    /// Hangul.
+    /// Members in order, little-endian; the last two are one byte: 0 for characters, 1 for words, 2 for the letters of Hangul, plus
+    /// 128 for a start mark.
     pub fn to_bytes(&self) -> [u8; 21] {
         let mut bytes = [0; 21];
         let ids = [self.size, self.sos, self.eos, self.unk];
@@ -88,7 +90,7 @@ impl Vocabulary {
         {
             *to = offset.to_le_bytes();
         }
-        bytes[20] = self.tokens as u8;
+        bytes[20] = self.tokens as u8 | (self.start as u8) << 7;
         bytes
     }
 
@@ -97,14 +99,15 @@ impl Vocabulary {
         let mut bytes = Bytes(bytes);
         let [size, sos, eos, unk] = [bytes.u16()?, bytes.u16()?, bytes.u16()?, bytes.u16()?];
         let [starts, text, sorted] = [bytes.u32()?, bytes.u32()?, bytes.u32()?];
-        let tokens = match bytes.0 {
-            [0] => Tokens::Chars,
-            [1] => Tokens::Words,
+        let &[cut] = bytes.0 else { return None };
+        let tokens = match cut & 127 {
+            0 => Tokens::Chars,
+            1 => Tokens::Words,
             #[cfg(feature = "hangul")]
-            [2] => Tokens::Hangul,
+            2 => Tokens::Hangul,
             _ => return None,
         };
-        Some(Self { size, sos, eos, unk, starts, text, sorted, tokens })
+        Some(Self { size, sos, eos, unk, starts, text, sorted, tokens, start: cut > 127 })
     }
 }
 

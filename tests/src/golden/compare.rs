@@ -1,5 +1,9 @@
 //! Comparison of values with their tolerance, and what it has seen.
 
+use kinglet_train::nn::params::Params;
+
+use super::File;
+
 /// Collects the comparisons of one file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Compare {
@@ -37,6 +41,36 @@ impl Compare {
         if let Some((_, i)) = worst_here {
             self.fail(format!("{name}[{i}]: {} expected {}", found[i], expected[i]));
         }
+    }
+
+    /// Compares with a tensor of the file; one that is missing is a failure.
+    pub fn tensor(&mut self, file: &File, name: &str, found: &[f32]) {
+        match file.get(name) {
+            Ok(expected) => self.values(name, found, expected),
+            Err(error) => self.fail(error.to_string()),
+        }
+    }
+
+    /// Compares each tensor of `found` whose name begins with `prefix` with the file's of that name, behind `expected` in place
+    /// of the prefix.
+    pub fn tensors(&mut self, file: &File, expected: &str, prefix: &str, found: &Params) {
+        for t in found {
+            if let Some(name) = t.name.strip_prefix(prefix) {
+                self.tensor(file, &format!("{expected}{name}"), &t.data);
+            }
+        }
+    }
+
+    /// Compares the loss `Σ output · r` of some outputs, given the names of their `r`.
+    pub fn loss(&mut self, file: &File, name: &str, outputs: &[(&str, &[f32])]) {
+        let mut loss = 0.0;
+        for (r, output) in outputs {
+            match file.get(r) {
+                Ok(r) => loss += r.iter().zip(*output).map(|(r, y)| f64::from(r * y)).sum::<f64>(),
+                Err(error) => self.fail(error.to_string()),
+            }
+        }
+        self.tensor(file, name, &[loss as f32]);
     }
 
     /// Compares one number.

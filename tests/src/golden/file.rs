@@ -1,6 +1,7 @@
 //! Golden tensors by name.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -8,11 +9,12 @@ use kinglet_train::model::Tensor;
 use kinglet_train::nn::params::{Layout, Params};
 use safetensors::{Dtype, SafeTensors};
 
-/// The tensors of a safetensors file, numbers as f32 and indices as i64.
+/// The tensors of a safetensors file, numbers as f32 and indices as i64. It remembers which of them were asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct File {
     floats: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
     integers: BTreeMap<String, (Vec<usize>, Vec<i64>)>,
+    used: RefCell<BTreeSet<String>>,
 }
 
 impl File {
@@ -45,9 +47,17 @@ impl File {
         Ok(file)
     }
 
-    /// Names of all f32 tensors that begin with `prefix`, without it.
-    pub fn names<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
-        self.floats.keys().filter_map(move |name| name.strip_prefix(prefix))
+    /// Names of the tensors that nothing has asked for.
+    pub fn unused(&self) -> Vec<&str> {
+        let used = self.used.borrow();
+        let all = self.floats.keys().chain(self.integers.keys());
+        all.filter(|name| !used.contains(*name)).map(String::as_str).collect()
+    }
+
+    /// Leaves the tensors that begin with `prefix` to a later version.
+    pub fn pass_over(&self, prefix: &str) {
+        let all = self.floats.keys().chain(self.integers.keys());
+        self.used.borrow_mut().extend(all.filter(|name| name.starts_with(prefix)).cloned());
     }
 
     /// Whether there is an f32 tensor of that name.
@@ -60,16 +70,21 @@ impl File {
     /// # Errors
     /// When there is none of that name.
     pub fn get(&self, name: &str) -> Result<&[f32]> {
-        Ok(&self.floats.get(name).with_context(|| format!("no tensor {name}"))?.1)
+        self.used.borrow_mut().insert(name.to_owned());
+        Ok(&self.floats.get(name).with_context(|| format!("tensor {name} is missing"))?.1)
     }
 
-    /// The shape of a tensor of any type.
+    /// The sizes of a tensor of any type that has `N` dimensions, none of them 0.
     ///
     /// # Errors
-    /// When there is none of that name.
-    pub fn shape(&self, name: &str) -> Result<&[usize]> {
+    /// When there is none of that name or its shape is another.
+    pub fn dims<const N: usize>(&self, name: &str) -> Result<[usize; N]> {
         let float = self.floats.get(name).map(|t| &t.0[..]);
-        float.or(self.integers.get(name).map(|t| &t.0[..])).with_context(|| format!("no tensor {name}"))
+        let shape = float.or(self.integers.get(name).map(|t| &t.0[..]));
+        let shape = shape.with_context(|| format!("tensor {name} is missing"))?;
+        let sizes: Option<[usize; N]> =
+            shape.try_into().ok().filter(|sizes: &[usize; N]| !sizes.contains(&0));
+        sizes.with_context(|| format!("tensor {name}: expected {N} dimensions, found shape {shape:?}"))
     }
 
     /// The only value of an f32 tensor.
@@ -83,12 +98,21 @@ impl File {
         }
     }
 
+    /// The values of an integer tensor.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn integers(&self, name: &str) -> Result<&[i64]> {
+        self.used.borrow_mut().insert(name.to_owned());
+        Ok(&self.integers.get(name).with_context(|| format!("tensor {name} is missing"))?.1)
+    }
+
     /// An integer tensor as indices.
     ///
     /// # Errors
     /// When there is none of that name or a value is negative.
     pub fn indices(&self, name: &str) -> Result<Vec<usize>> {
-        let values = &self.integers.get(name).with_context(|| format!("no tensor {name}"))?.1;
+        let values = self.integers(name)?;
         values.iter().map(|&v| usize::try_from(v).with_context(|| format!("{name}: {v}"))).collect()
     }
 
@@ -104,6 +128,7 @@ impl File {
     pub fn tensors(&self, from: &str, to: &str) -> Vec<Tensor> {
         let rename = |(name, (shape, data)): (&String, &(Vec<usize>, Vec<f32>))| {
             let rest = name.strip_prefix(from)?;
+            self.used.borrow_mut().insert(name.clone());
             Some(Tensor { name: format!("{to}{rest}"), shape: shape.clone(), data: data.clone() })
         };
         self.floats.iter().filter_map(rename).collect()

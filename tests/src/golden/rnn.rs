@@ -7,19 +7,18 @@ use kinglet_train::nn::params::{Layout, Params};
 use kinglet_train::nn::rnn::State;
 use kinglet_train::nn::stack::Stack;
 
-use super::layers::compare_gradients;
 use super::{Compare, File};
 
 pub(super) fn check(file: &File, cell: Cell, c: &mut Compare) -> Result<()> {
-    let hidden = file.shape("param.weight_hh_l0")?[1];
-    let inputs = file.shape("param.weight_ih_l0")?[1];
+    let [_, hidden] = file.dims("param.weight_hh_l0")?;
+    let [_, inputs] = file.dims("param.weight_ih_l0")?;
     let bidirectional = file.has("param.weight_ih_l0_reverse");
     let layers = (0..).take_while(|k| file.has(&format!("param.weight_ih_l{k}"))).count();
     let mut layout = Layout::default();
     let stack = Stack::declare(&mut layout, "rnn", cell, inputs, hidden, layers, bidirectional);
     let params = file.params("param.", "rnn.", &layout)?;
 
-    let &[steps, batch, _] = file.shape("full.input.x")? else { anyhow::bail!("x must have 3 dimensions") };
+    let [steps, batch, _] = file.dims("full.input.x")?;
     variant(file, "full.", &stack, &params, &vec![steps; batch], c)?;
     let lengths = file.indices("packed.input.lengths")?;
     variant(file, "packed.", &stack, &params, &lengths, c)
@@ -98,22 +97,30 @@ fn variant(
     let x = order.pack(file.get(&name("input.x"))?, inputs);
     let trace = stack.forward(params, &order.seq, x, &mut now, &none);
     let output = order.pad(&trace.output, stack.outputs());
-    c.values(&name("output"), &output, file.get(&name("output.output"))?);
-    c.values(&name("h_n"), &flat(&now, false), file.get(&name("output.h_n"))?);
-    if file.has(&name("output.c_n")) {
-        c.values(&name("c_n"), &flat(&now, true), file.get(&name("output.c_n"))?);
+    let (h_n, c_n) = (flat(&now, false), flat(&now, true));
+    let mut outputs = vec![("output", &output[..]), ("h_n", &h_n)];
+    if stack.layers()[0].cell() == Cell::Lstm {
+        outputs.push(("c_n", &c_n));
     }
+    for (what, values) in &outputs {
+        c.tensor(file, &name(&format!("output.{what}")), values);
+    }
+    let weighed: Vec<_> =
+        outputs.iter().map(|(what, values)| (name(&format!("r.{what}")), *values)).collect();
+    let weighed: Vec<_> = weighed.iter().map(|(r, values)| (r.as_str(), *values)).collect();
+    c.loss(file, &name("loss"), &weighed);
 
     let mut d = states(&name("r.h_n"), &name("r.c_n"))?;
     let d_out = order.pack(file.get(&name("r.output"))?, stack.outputs());
     let mut grads = params.zeros_like();
     let dx = stack.backward(params, &mut grads, &order.seq, trace, d_out, &mut d, &none);
-    c.values(&name("grad.x"), &order.pad(&dx, inputs), file.get(&name("grad.input.x"))?);
+    c.tensor(file, &name("grad.input.x"), &order.pad(&dx, inputs));
     for (what, cells) in [("h0", false), ("c0", true)] {
         let expected = name(&format!("grad.input.{what}"));
         if file.has(&expected) {
-            c.values(&expected, &flat(&d, cells), file.get(&expected)?);
+            c.tensor(file, &expected, &flat(&d, cells));
         }
     }
-    compare_gradients(file, &name("grad.param."), "rnn.", &grads, c)
+    c.tensors(file, &name("grad.param."), "rnn.", &grads);
+    Ok(())
 }

@@ -1,108 +1,111 @@
-//! Whole models: the classic tutorials' LSTM encoder-decoder (`tut1`) and attention model (`tut3`, `tut4`).
+//! Whole models: the classic tutorials' LSTM encoder-decoder (`tut1`) and attention model (`tut3`, `tut4`), as
+//! `kinglet-train import` takes them.
 //!
-//! Their special ids are unk 0, pad 1, sos 2, eos 3; rows of embeddings and outputs move to ours.
+//! Their special ids are unk 0, pad 1, sos 2, eos 3; sources begin with sos.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use kinglet_train::config::{AttentionKind, Bridge, Cell, ModelConfig};
-use kinglet_train::model::{Batch, EOS, PAD, Params, SOS, Seq2Seq, StepOptions, Tensor, UNK};
+use kinglet_train::config::Tokens;
+use kinglet_train::model::{Batch, EOS, PAD, Params, Seq2Seq, StepOptions};
 use kinglet_train::optim::{Adam, clip_grad_norm};
-use kinglet_train::search::{SearchOptions, beam, greedy};
+use kinglet_train::pytorch::{self, Mapping, Vocabulary};
+use kinglet_train::search::{Flavour, SearchOptions, beam, greedy};
+use kinglet_train::vocab::Vocab;
 use serde_json::Value;
 
-use super::layers::split_attention;
 use super::{Compare, File};
 
-/// Our id for one of theirs.
-fn id(theirs: usize) -> u32 {
-    match theirs {
-        0 => UNK,
-        1 => PAD,
-        2 => SOS,
-        3 => EOS,
-        other => other as u32,
+/// What becomes of the padding behind a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Padding {
+    /// The encoder reads it and attention sees it, as tokens.
+    Read,
+    /// Nothing sees it.
+    Masked,
+}
+
+/// A tutorial's network with what its ids are here.
+struct Tutorial {
+    model: Seq2Seq,
+    mapping: Mapping,
+    source: Vocabulary,
+    target: Vocabulary,
+}
+
+impl Tutorial {
+    fn of(file: &File) -> Result<Self> {
+        let tensors = file.tensors("", "");
+        let [source, _] = file.dims("encoder.embedding.weight")?;
+        let [target, _] = file.dims("decoder.embedding.weight")?;
+        let (source, target) = (vocabulary(source), vocabulary(target));
+        let mapping = Mapping::new(&tensors, source.ids.clone(), target.ids.clone())
+            .map_err(|faults| anyhow::Error::msg(list(&faults)))?;
+        let model = mapping.model(tensors)?;
+        Ok(Self { model, mapping, source, target })
+    }
+
+    fn open(dir: &Path, name: &str) -> Result<Self> {
+        let name = format!("{name}_model.safetensors");
+        Self::of(&File::open(&dir.join(&name))?).context(name)
+    }
+
+    /// Rows of logits [rows, target vocabulary] in the order of our ids.
+    fn logits(&self, theirs: &[f32]) -> Vec<f32> {
+        let order = self.target.theirs();
+        let row = |row: &[f32]| order.iter().map(|&id| row[id as usize]).collect::<Vec<_>>();
+        theirs.chunks_exact(order.len()).flat_map(row).collect()
     }
 }
 
-/// Moves rows of a `[vocab, width]` matrix (or `[vocab]` vector) to our ids.
-fn move_rows(data: &[f32], width: usize) -> Vec<f32> {
-    let mut out = data.to_vec();
-    for (theirs, row) in data.chunks_exact(width).enumerate() {
-        let ours = id(theirs) as usize;
-        out[ours * width..(ours + 1) * width].copy_from_slice(row);
-    }
-    out
+fn list(faults: &[pytorch::Fault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// The tensors that begin with `prefix` under our names and ids.
-fn tensors(file: &File, prefix: &str) -> Result<Vec<Tensor>> {
-    let mut tensors = file.tensors(prefix, "");
-    for t in &mut tensors {
-        if t.name.contains("embedding.") || t.name.contains("fc_out.") {
-            t.data = move_rows(&t.data, t.shape.get(1).copied().unwrap_or(1));
-        }
-    }
-    let query = tensors.iter().find(|t| t.name == "decoder.rnn.weight_hh_l0").map_or(0, |t| t.shape[1]);
-    split_attention(tensors, query)
+/// A vocabulary of so many tokens with the tutorials' ids.
+fn vocabulary(size: usize) -> Vocabulary {
+    let tokens: Vec<String> = (4..size).map(|id| format!("t{id:05}")).collect();
+    Vocabulary::exported(&Vocab::build(Tokens::Words, tokens.iter().map(String::as_str), 1))
 }
 
-fn load(dir: &Path, name: &str) -> Result<Seq2Seq> {
-    let file = File::open(&dir.join(format!("{name}_model.safetensors")))?;
-    let columns = |tensor: &str| Ok::<_, anyhow::Error>(file.shape(tensor)?[1]);
-    let mut config = ModelConfig { dropout: 0.0, ..ModelConfig::default() };
-    let attends = name != "tut1";
-    let cell = if attends { Cell::Gru } else { Cell::Lstm };
-    (config.encoder.cell, config.decoder.cell) = (cell, cell);
-    config.encoder.embedding = columns("encoder.embedding.weight")?;
-    config.encoder.hidden = columns("encoder.rnn.weight_hh_l0")?;
-    config.encoder.bidirectional = attends;
-    config.decoder.embedding = columns("decoder.embedding.weight")?;
-    config.decoder.hidden = columns("decoder.rnn.weight_hh_l0")?;
-    let layers = |side: &str| (0..).take_while(|k| file.has(&format!("{side}.rnn.weight_hh_l{k}"))).count();
-    (config.encoder.layers, config.decoder.layers) = (layers("encoder"), layers("decoder"));
-    if attends {
-        config.attention.size = file.shape("decoder.attention.attn_fc.weight")?[0];
-    } else {
-        config.attention.kind = AttentionKind::None;
-        config.bridge = Bridge::Copy;
-    }
-    let source_vocab = file.shape("encoder.embedding.weight")?[0];
-    let target_vocab = file.shape("decoder.embedding.weight")?[0];
-    let params = Params::new(tensors(&file, "")?)?;
-    Ok(Seq2Seq::from_params(&config, source_vocab, target_vocab, params)?)
+/// Our ids of theirs.
+fn ours(vocabulary: &Vocabulary, theirs: impl IntoIterator<Item = usize>) -> Result<Vec<u32>> {
+    let id = |id: usize| vocabulary.ids.get(id).copied().with_context(|| format!("id {id} is no token's"));
+    theirs.into_iter().map(id).collect()
 }
 
-/// Every tensor of the model finds its place.
-pub(super) fn model(dir: &Path, name: &str, c: &mut Compare) -> Result<()> {
-    let (model, file) = (load(dir, name)?, File::open(&dir.join(format!("{name}_model.safetensors")))?);
-    for t in tensors(&file, "")? {
+/// Every tensor finds its place.
+pub(super) fn model(file: &File, c: &mut Compare) -> Result<()> {
+    let Tutorial { model, mapping, .. } = Tutorial::of(file)?;
+    for t in mapping.convert(file.tensors("", "")) {
         c.values(&t.name, &model.params.get(&t.name).context("missing")?.data, &t.data);
     }
     Ok(())
 }
 
 /// One teacher-forced batch: logits, losses, gradients, and ten steps of Adam.
-pub(super) fn train(dir: &Path, name: &str, model: &str, c: &mut Compare) -> Result<()> {
-    let mut model = load(dir, model)?;
-    let file = File::open(&dir.join(format!("{name}_train.safetensors")))?;
+pub(super) fn train(dir: &Path, name: &str, file: &File, padding: Padding, c: &mut Compare) -> Result<()> {
+    let mut tutorial = Tutorial::open(dir, name)?;
     // [steps, batch] as sentences of our ids.
-    let sentences = |name: &str| -> Result<Vec<Vec<u32>>> {
-        let (shape, ids) = (file.shape(name)?, file.indices(name)?);
-        Ok((0..shape[1]).map(|b| ids.iter().skip(b).step_by(shape[1]).map(|&i| id(i)).collect()).collect())
+    let sentences = |name: &str, vocabulary: &Vocabulary| -> Result<Vec<Vec<u32>>> {
+        let ([_, batch], ids) = (file.dims(name)?, file.indices(name)?);
+        (0..batch).map(|b| ours(vocabulary, ids.iter().skip(b).step_by(batch).copied())).collect()
     };
-    let (mut sources, mut targets) = (sentences("input.src")?, sentences("input.trg")?);
+    let mut sources = sentences("input.src", &tutorial.source)?;
+    let mut targets = sentences("input.trg", &tutorial.target)?;
     // The start mark is implied.
     for target in &mut targets {
         target.remove(0);
     }
-    if name == "tut4" {
-        for (source, length) in sources.iter_mut().zip(file.indices("input.src_lengths")?) {
-            source.truncate(length);
-        }
+    let lengths = file.indices("input.src_lengths")?;
+    let filled = |source: &Vec<u32>| source.iter().filter(|&&id| id != PAD).count();
+    c.equal("input.src_lengths", &sources.iter().map(filled).collect(), &lengths);
+    if padding == Padding::Masked {
+        sources.iter_mut().zip(lengths).for_each(|(source, length)| source.truncate(length));
     }
 
-    let (steps, vocab) = (targets[0].len(), model.target_vocab());
+    let model = &tutorial.model;
+    let (steps, vocab) = (targets.first().map_or(0, Vec::len), model.target_vocab());
     let mut logits = vec![0.0; steps * targets.len() * vocab];
     for (b, (source, target)) in sources.iter().zip(&targets).enumerate() {
         let mut t = 0;
@@ -113,24 +116,25 @@ pub(super) fn train(dir: &Path, name: &str, model: &str, c: &mut Compare) -> Res
             }
         });
     }
-    let expected: Vec<f32> =
-        file.get("output.logits")?.chunks_exact(vocab).flat_map(|row| move_rows(row, 1)).collect();
-    c.values("logits", &logits, &expected);
+    c.values("output.logits", &logits, &tutorial.logits(file.get("output.logits")?));
 
     targets.iter_mut().for_each(|t| t.retain(|&id| id != PAD));
     let batch = Batch { sources, targets };
     let mut grads = model.params.zeros_like();
     let smooth = StepOptions { label_smoothing: 0.1, ..StepOptions::default() };
     let smoothed = model.loss_and_gradients(&batch, &mut grads, &smooth);
-    let expected = file.scalar("loss_label_smoothing_0.1")?;
-    c.number("loss_label_smoothing_0.1", smoothed.loss / smoothed.tokens as f64, f64::from(expected));
+    c.tensor(file, "loss_label_smoothing_0.1", &[(smoothed.loss / smoothed.tokens as f64) as f32]);
     let plain = model.loss_and_gradients(&batch, &mut grads, &StepOptions::default());
-    c.number("loss", plain.nll / plain.tokens as f64, f64::from(file.scalar("loss")?));
-    for expected in tensors(&file, "grad.")? {
-        let found = grads.get(&expected.name).with_context(|| format!("no {}", expected.name))?;
-        c.values(&format!("grad.{}", expected.name), &found.data, &expected.data);
+    c.tensor(file, "loss", &[(plain.nll / plain.tokens as f64) as f32]);
+    let expected = Params::new(tutorial.mapping.convert(file.tensors("grad.", "")))?;
+    for found in &grads {
+        match expected.get(&found.name) {
+            Some(expected) => c.values(&format!("grad.{}", found.name), &found.data, &expected.data),
+            None => c.fail(format!("tensor grad.{} is missing", found.name)),
+        }
     }
 
+    let model = &mut tutorial.model;
     let mut adam = Adam::new(&model.params, 1e-3);
     let (mut losses, mut norms) = (Vec::new(), Vec::new());
     for _ in 0..file.get("adam10.losses")?.len() {
@@ -139,98 +143,140 @@ pub(super) fn train(dir: &Path, name: &str, model: &str, c: &mut Compare) -> Res
         norms.push(clip_grad_norm(&mut grads, 0.1) as f32);
         adam.step(&mut model.params, &grads);
     }
-    c.values("adam10.losses", &losses, file.get("adam10.losses")?);
-    c.values("adam10.grad_norms", &norms, file.get("adam10.grad_norms")?);
+    c.tensor(file, "adam10.losses", &losses);
+    c.tensor(file, "adam10.grad_norms", &norms);
     let last = model.loss(&batch, 1);
-    c.number(
-        "adam10.final_loss",
-        last.nll / last.tokens as f64,
-        f64::from(file.scalar("adam10.final_loss")?),
-    );
-    for expected in tensors(&file, "adam10.final.")? {
-        let found = model.params.get(&expected.name).with_context(|| format!("no {}", expected.name))?;
+    c.tensor(file, "adam10.final_loss", &[(last.nll / last.tokens as f64) as f32]);
+    let expected = tutorial.mapping.convert(file.tensors("adam10.final.", ""));
+    if expected.is_empty() {
+        c.fail("tensors adam10.final.* are missing".into());
+    }
+    for expected in expected {
+        let found =
+            tutorial.model.params.get(&expected.name).with_context(|| format!("no {}", expected.name))?;
         c.values(&format!("adam10.final.{}", expected.name), &found.data, &expected.data);
     }
     Ok(())
 }
 
-/// The cases of `{name}_cases.json` with their sources in our ids.
-fn read_cases(dir: &Path, name: &str) -> Result<(Value, Vec<Vec<u32>>)> {
-    let path = dir.join(format!("{name}_cases.json"));
-    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let json: Value = serde_json::from_slice(&bytes).with_context(|| format!("{}", path.display()))?;
-    let cases = json["cases"].as_array().context("no cases")?;
-    let sources = cases.iter().map(|case| ids(&case["src"])).collect::<Result<_>>()?;
-    Ok((json, sources))
+/// `{name}_cases.json` with its sources and greedy targets in our ids.
+struct Cases {
+    json: Value,
+    sources: Vec<Vec<u32>>,
+    greedy: Vec<Vec<u32>>,
 }
 
-fn ids(value: &Value) -> Result<Vec<u32>> {
+impl Cases {
+    fn open(dir: &Path, name: &str, tutorial: &Tutorial) -> Result<Self> {
+        let path = dir.join(format!("{name}_cases.json"));
+        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let json: Value = serde_json::from_slice(&bytes).with_context(|| format!("{}", path.display()))?;
+        let cases = json["cases"].as_array().context("no cases")?;
+        let column = |key: &str, vocabulary: &Vocabulary| -> Result<Vec<Vec<u32>>> {
+            cases.iter().map(|case| ids(&case[key], vocabulary)).collect()
+        };
+        let (sources, greedy) = (column("src", &tutorial.source)?, column("greedy", &tutorial.target)?);
+        Ok(Self { json, sources, greedy })
+    }
+}
+
+fn ids(value: &Value, vocabulary: &Vocabulary) -> Result<Vec<u32>> {
     let list = value.as_array().context("expected a list of ids")?;
-    list.iter().map(|v| Ok(id(v.as_u64().context("expected an id")? as usize))).collect()
+    let ids: Option<Vec<usize>> = list.iter().map(|v| Some(v.as_u64()? as usize)).collect();
+    ours(vocabulary, ids.context("expected ids")?)
 }
 
-/// Greedy and beam search.
+/// Greedy and both flavours of beam search.
 pub(super) fn cases(dir: &Path, name: &str, c: &mut Compare) -> Result<()> {
-    let model = load(dir, name)?;
-    let (json, sources) = read_cases(dir, name)?;
-    let max_len = json["max_len"].as_u64().context("no max_len")? as usize;
-    let beam_size = json["beam"].as_u64().context("no beam")? as usize;
-    let options = SearchOptions { beam_size, max_len, num_hypotheses: beam_size, ..SearchOptions::default() };
-    let greedy = greedy(&model, &sources, max_len);
-    let beams = beam(&model, &sources, &options);
-    let cases = json["cases"].as_array().context("no cases")?;
-    for (k, case) in cases.iter().enumerate() {
-        let mut found = greedy[k].ids.clone();
-        found.push(EOS);
-        c.equal(&format!("case {k} greedy"), &found, &ids(&case["greedy"])?);
-        let expected = case["beam3_keep"].as_array().context("no beam3_keep")?;
-        c.equal(&format!("case {k} hypotheses"), &beams[k].len(), &expected.len());
-        for (rank, (found, expected)) in beams[k].iter().zip(expected).enumerate() {
-            let what = format!("case {k} beam {rank}");
-            let mut with_end = found.ids.clone();
-            with_end.push(EOS);
-            c.equal(&what, &with_end, &ids(&expected["ids"])?);
-            let number = |key: &str| expected[key].as_f64().with_context(|| format!("{what}: no {key}"));
-            c.number(&format!("{what} log_prob"), found.log_prob, number("sum_logprob")?);
-            c.number(&format!("{what} score"), found.score, number("score")?);
+    let tutorial = Tutorial::open(dir, name)?;
+    let Cases { json, sources, greedy: expected } = Cases::open(dir, name, &tutorial)?;
+    let number = |key: &str| json[key].as_u64().with_context(|| format!("no {key}"));
+    let (max_len, beam_size) = (number("max_len")? as usize, number("beam")? as usize);
+    for (k, (mut found, expected)) in
+        greedy(&tutorial.model, &sources, max_len).into_iter().zip(expected).enumerate()
+    {
+        found.ids.push(EOS);
+        c.equal(&format!("case {k} greedy"), &found.ids, &expected);
+    }
+    for (key, flavour) in [("beam3_shrink", Flavour::Shrink), ("beam3_keep", Flavour::Keep)] {
+        let num_hypotheses = beam_size;
+        let options =
+            SearchOptions { beam_size, flavour, max_len, num_hypotheses, ..SearchOptions::default() };
+        for (k, found) in beam(&tutorial.model, &sources, &options).iter().enumerate() {
+            let expected = json["cases"][k][key].as_array().with_context(|| format!("case {k}: no {key}"))?;
+            c.equal(&format!("case {k} {key}: hypotheses"), &found.len(), &expected.len());
+            for (rank, (found, expected)) in found.iter().zip(expected).enumerate() {
+                let what = format!("case {k} {key} {rank}");
+                let number = |key: &str| expected[key].as_f64().with_context(|| format!("{what}: no {key}"));
+                let ended = [&found.ids[..], &[EOS]].concat();
+                c.equal(&what, &ended, &ids(&expected["ids"], &tutorial.target)?);
+                c.number(&format!("{what} length"), ended.len() as f64, number("length")?);
+                c.number(&format!("{what} sum_logprob"), found.log_prob, number("sum_logprob")?);
+                c.number(&format!("{what} score"), found.score, number("score")?);
+            }
         }
     }
-    c.unsupported("beam3_shrink");
     Ok(())
 }
 
-/// Logits along the greedy path, attention weights and encoder outputs.
-pub(super) fn case_tensors(dir: &Path, name: &str, c: &mut Compare) -> Result<()> {
-    let model = load(dir, name)?;
-    let file = File::open(&dir.join(format!("{name}_cases.safetensors")))?;
-    let (json, sources) = read_cases(dir, name)?;
-    let options =
-        SearchOptions { beam_size: 1, max_len: 1000, return_attention: true, ..SearchOptions::default() };
-    for (k, source) in sources.iter().enumerate() {
-        let path = ids(&json["cases"][k]["greedy"])?;
-        let (mut logits, mut forward, mut backward) = (Vec::new(), Vec::new(), Vec::new());
-        model.observe(source, &path, &mut |what, row| match what {
-            "decoder.logits" => logits.extend_from_slice(row),
-            "encoder.rnn.l0.hidden" => forward.push(row.to_vec()),
-            "encoder.rnn.l0_reverse.hidden" => backward.push(row.to_vec()),
-            _ => {}
-        });
-        let vocab = model.target_vocab();
-        let tensor = format!("seq{k:02}.greedy_logits");
-        let expected: Vec<f32> =
-            file.get(&tensor)?.chunks_exact(vocab).flat_map(|row| move_rows(row, 1)).collect();
-        c.values(&tensor, &logits, &expected);
-        let tensor = format!("seq{k:02}.encoder_outputs");
-        if file.has(&tensor) {
-            let joined: Vec<f32> =
-                forward.iter().zip(&backward).flat_map(|(f, b)| [&f[..], b].concat()).collect();
-            c.values(&tensor, &joined, file.get(&tensor)?);
+/// Logits along the greedy path, the state handed over, attention weights and encoder outputs.
+pub(super) fn case_tensors(dir: &Path, name: &str, file: &File, c: &mut Compare) -> Result<()> {
+    let tutorial = Tutorial::open(dir, name)?;
+    let Cases { sources, greedy, .. } = Cases::open(dir, name, &tutorial)?;
+    let max_len = greedy.iter().map(Vec::len).max().unwrap_or(0);
+    let options = SearchOptions { beam_size: 1, max_len, return_attention: true, ..SearchOptions::default() };
+    for (k, (source, path)) in sources.iter().zip(&greedy).enumerate() {
+        let name = |what: &str| format!("seq{k:02}.{what}");
+        let seen = Seen::of(&tutorial.model, source, path);
+        let expected = file.get(&name("greedy_logits")).map(|rows| tutorial.logits(rows));
+        match expected {
+            Ok(expected) => c.values(&name("greedy_logits"), &seen.logits, &expected),
+            Err(error) => c.fail(error.to_string()),
         }
-        let tensor = format!("seq{k:02}.attention");
-        if file.has(&tensor) {
-            let found = &beam(&model, std::slice::from_ref(source), &options)[0][0];
-            c.values(&tensor, &found.attention.concat(), file.get(&tensor)?);
+        c.tensor(file, &name("encoder_state"), &seen.state);
+        if file.has(&name("encoder_outputs")) {
+            c.tensor(file, &name("encoder_outputs"), &seen.outputs);
+        }
+        if file.has(&name("attention")) {
+            let found = &beam(&tutorial.model, std::slice::from_ref(source), &options)[0][0];
+            c.tensor(file, &name("attention"), &found.attention.concat());
         }
     }
     Ok(())
+}
+
+/// What a teacher-forced pass shows.
+struct Seen {
+    logits: Vec<f32>,
+    /// With attention the decoder's first hidden state; else the encoder's final hidden states, layer by layer, and then its
+    /// final cell states.
+    state: Vec<f32>,
+    /// Outputs of the encoder's first layer, both directions side by side.
+    outputs: Vec<f32>,
+}
+
+impl Seen {
+    fn of(model: &Seq2Seq, source: &[u32], target: &[u32]) -> Self {
+        let mut rows = std::collections::BTreeMap::<String, Vec<Vec<f32>>>::new();
+        model.observe(source, target, &mut |what, row| {
+            rows.entry(what.to_owned()).or_default().push(row.to_vec());
+        });
+        let all = |name: &str| rows.get(name).map_or(&[][..], Vec::as_slice);
+        let layers = model.config.encoder.layers;
+        let last = |what: &str| -> Vec<f32> {
+            let last = |k| all(&format!("encoder.rnn.l{k}.{what}")).last().cloned().unwrap_or_default();
+            (0..layers).flat_map(last).collect()
+        };
+        let directions = all("encoder.rnn.l0.hidden").iter().zip(all("encoder.rnn.l0_reverse.hidden"));
+        let state = if model.config.encoder.bidirectional {
+            all("decoder.rnn.l0.previous").first().cloned().unwrap_or_default()
+        } else {
+            [last("hidden"), last("cell")].concat()
+        };
+        Self {
+            logits: all("decoder.logits").concat(),
+            state,
+            outputs: directions.flat_map(|(forward, reverse)| [&forward[..], reverse].concat()).collect(),
+        }
+    }
 }
