@@ -12,7 +12,7 @@ pub struct Args {
     /// The state_dict, safetensors
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
-    /// Source tokens, a line each in the order of ids, <unk>, <pad>, <sos> and <eos> among them
+    /// Source tokens, a line each in the order of ids, `<unk>`, `<pad>`, `<sos>` and `<eos>` among them
     #[arg(long, value_name = "FILE")]
     source_vocab: PathBuf,
     /// Target tokens likewise
