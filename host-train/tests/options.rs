@@ -31,6 +31,13 @@ fn exposed(kind: ExposureKind, tokens: OwnTokens) -> Config {
     Config { exposure: ExposureConfig { tokens, kind }, ..small(3) }
 }
 
+fn subwords(shared: bool, dropout: f32) -> Config {
+    let mut config = small(3);
+    (config.data.source, config.data.target) = (Tokens::Subwords, Tokens::Subwords);
+    config.data.subwords = SubwordsConfig { source_size: 60, target_size: 60, shared, dropout };
+    config
+}
+
 fn configs() -> Vec<Config> {
     let sgd = SgdConfig::default();
     let step = StepConfig { factor: 0.3, every: 1 };
@@ -51,6 +58,8 @@ fn configs() -> Vec<Config> {
         exposed(ExposureKind::Linear(LinearExposure { start: 1.0, end: 0.2, batches: 20 }), OwnTokens::Best),
         exposed(ExposureKind::Exponential(ExponentialExposure { k: 0.9, end: 0.5 }), OwnTokens::Best),
         exposed(ExposureKind::InverseSigmoid(SigmoidExposure { k: 5.0, end: 0.5 }), OwnTokens::Sampled),
+        subwords(false, 0.0),
+        subwords(true, 0.3),
     ];
     // 160 pairs are 10 batches: the last step of an epoch has one.
     configs[10].train.accumulate = 3;

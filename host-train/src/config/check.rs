@@ -13,6 +13,8 @@ impl Config {
             ("data.min_count", self.data.min_count, 1, 1 << 20),
             ("data.max_source_len", self.data.max_source_len, 1, 4096),
             ("data.max_target_len", self.data.max_target_len, 1, 4096),
+            ("data.subwords.source_size", self.data.subwords.source_size, 6, 65_535),
+            ("data.subwords.target_size", self.data.subwords.target_size, 6, 65_535),
             ("model.encoder.embedding", m.encoder.embedding, 1, 4096),
             ("model.encoder.hidden", m.encoder.hidden, 1, 4096),
             ("model.encoder.layers", m.encoder.layers, 1, 8),
@@ -27,6 +29,7 @@ impl Config {
             ("train.threads", t.threads, 1, 256),
         ];
         let mut reals = vec![
+            ("data.subwords.dropout", self.data.subwords.dropout, 0.0, 1.0),
             ("model.dropout", m.dropout, 0.0, 0.95),
             ("train.clip_norm", t.clip_norm, 0.0, 1e6),
             ("train.label_smoothing", t.label_smoothing, 0.0, 0.9),
@@ -110,6 +113,29 @@ impl Config {
                  and layers; use bridge = \"linear\""
                     .into(),
             ));
+        }
+        self.check_subwords()
+    }
+
+    fn check_subwords(&self) -> Result<()> {
+        let DataConfig { source, target, subwords, .. } = &self.data;
+        let sizes = [subwords.source_size, subwords.target_size];
+        if subwords.shared && [*source, *target] != [Tokens::Subwords; 2] {
+            return Err(Error::Config(format!(
+                "data.subwords.shared needs data.source and data.target of \"subwords\", found {source:?} and {target:?}"
+            )));
+        }
+        if subwords.shared && sizes[0] != sizes[1] {
+            return Err(Error::Config(format!(
+                "data.subwords.shared needs source_size and target_size to be the same, found {} and {}",
+                sizes[0], sizes[1]
+            )));
+        }
+        if subwords.dropout > 0.0 && self.risk.is_some() {
+            return Err(Error::Config(format!(
+                "[risk] compares with references that stay as they are: data.subwords.dropout must be 0, found {}",
+                subwords.dropout
+            )));
         }
         Ok(())
     }

@@ -6,9 +6,10 @@ use std::time::Instant;
 use super::{EpochRecord, Event, Run, Work, evaluate};
 use crate::checkpoint::{Best, Partial, Snapshot, checksum};
 use crate::config::ScheduleKind;
-use crate::data::batch;
+use crate::data::{Dataset, batch};
 use crate::error::{Error, Result};
 use crate::model::{Choice, Feed, Gradients, LossSum, Objective, Seq2Seq, StepOptions, Teachers};
+use crate::nn::random::Random;
 use crate::optim::{add_scaled, clip_grad_norm, scale};
 use crate::rng::{Stream, derive};
 use crate::schedule::Moment;
@@ -27,6 +28,7 @@ impl Work {
         let t = &run.config.train;
         let begun = Instant::now();
         let epoch = self.state.epoch + 1;
+        self.draw_subwords(run, epoch);
         let batches = batch::plan(&self.train.lengths(), t.batch_size, t.seed, epoch as u64);
         let mut done = self.take_partial(&batches)?;
         let seconds_before = done.seconds;
@@ -70,6 +72,15 @@ impl Work {
         self.commit()?;
         observe(&Event::Epoch(&record));
         Ok(true)
+    }
+
+    /// Cuts the training pairs anew for an epoch, where that is left to chance.
+    fn draw_subwords(&mut self, run: &Run<'_>, epoch: usize) {
+        let data = &run.config.data;
+        if data.subwords.dropout > 0.0 {
+            let random = Random::new(derive(run.config.train.seed, Stream::Subwords, epoch as u64));
+            self.train = Dataset::drawn(run.train, &self.source_vocab, &self.target_vocab, data, random);
+        }
     }
 
     /// The steps of an epoch that are not `done`; `false` when the caller asked to stop, and then those done are kept.

@@ -31,12 +31,12 @@ pub fn evaluate(model: &Seq2Seq, source: &Vocab, target: &Vocab, run: &Run<'_>, 
     let (threads, max_len) = (run.config.train.threads, run.config.data.max_target_len);
     let sources: Vec<Vec<u32>> = group(run.dev).iter().map(|case| source.sentence(case.source).ids).collect();
     let decoded = in_chunks(&sources, threads, |_, chunk| greedy(model, chunk, max_len));
-    let tokens_of: Vec<Vec<&str>> = decoded.iter().map(|best| target.tokens_of(&best.ids)).collect();
+    let parts: Vec<_> = decoded.iter().map(|best| target.parts_of(&best.ids)).collect();
     let watched = run.config.train.metric == Metric::FreePpl;
     Evaluation {
         free_loss: watched.then(|| walk_loss(&model.into(), dev, Behind::OwnTokens, threads)),
         loss: mean_loss(model, dev, run.config.train.batch_size.min(256), threads),
-        scores: score(target.tokenization(), run.dev, &tokens_of),
+        scores: score(target.tokenization(), run.dev, &parts),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::model::Seq2Seq;
 use crate::optim::{Average, Optimizer};
 use crate::quant::Scheme;
 use crate::schedule::Plateau;
-use crate::vocab::Vocab;
+use crate::vocab::{Vocab, vocabularies};
 use risk::References;
 
 /// What a run does with what its directory already holds.
@@ -152,19 +152,7 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
     let (source_vocab, target_vocab) = match (&resumed, known) {
         (Some(old), _) => (old.source_vocab.clone(), old.target_vocab.clone()),
         (None, Some(known)) => (known.source_vocab.clone(), known.target_vocab.clone()),
-        (None, None) => (
-            Vocab::build(
-                config.data.source,
-                run.train.iter().map(|p| p.source.as_str()),
-                config.data.min_count,
-            )
-            .with_start(config.data.source_start),
-            Vocab::build(
-                config.data.target,
-                run.train.iter().map(|p| p.target.as_str()),
-                config.data.min_count,
-            ),
-        ),
+        (None, None) => vocabularies(&config.data, run.train)?,
     };
     check_teachers(run, &source_vocab, &target_vocab)?;
     let train = Dataset::training(run.train, &source_vocab, &target_vocab, &config.data);
