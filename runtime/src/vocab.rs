@@ -133,13 +133,13 @@ impl<'a> Vocab<'a> {
                 waiting = [last, ""];
                 return Some(letter);
             }
-            if subwords && (first_word || rest.starts_with(' ')) {
-                first_word = false;
+            let begins = subwords && (first_word || rest.starts_with(' '));
+            if words || begins {
                 rest = rest.trim_start_matches(' ');
-                return if rest.is_empty() { None } else { Some(MARK) };
             }
-            if words {
-                rest = rest.trim_start_matches(' ');
+            if begins {
+                first_word = false;
+                return if rest.is_empty() { None } else { Some(MARK) };
             }
             let first = rest.chars().next()?;
             let end = if words { rest.find(' ').unwrap_or(rest.len()) } else { first.len_utf8() };
@@ -181,10 +181,10 @@ impl<'a> Vocab<'a> {
             && let Some([first, rest @ ..]) = pieces.get(at..)
         {
             first.set(id);
-            for pair in rest.windows(2) {
-                if let [to, from] = pair {
-                    to.set(from.get());
-                }
+            // From the end, so that the loop does not become a `memmove`, which a small core would have for it alone.
+            let mut next = 0;
+            for piece in rest.iter().rev() {
+                next = piece.replace(next);
             }
             len -= 1;
         }

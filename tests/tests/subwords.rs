@@ -161,12 +161,12 @@ fn pieces_out_of_order_are_refused() -> Result<()> {
 /// Corpus to blob: the blob reads and writes words, and answers as the trained network does.
 #[test]
 fn a_task_in_subwords_is_learned_compiled_and_scored_in_words() -> Result<()> {
-    let pairs = tasks::generate(Task::Commands, 3000, 5)?;
+    let pairs = tasks::generate(Task::Commands, 5000, 5)?;
     let mut config = tasks::config(Task::Commands);
     (config.data.source, config.data.target) = (Tokens::Subwords, Tokens::Subwords);
     config.data.subwords = SubwordsConfig { source_size: 120, target_size: 120, shared: true, dropout: 0.05 };
     config.data.max_target_len = 40;
-    config.train.epochs = 6;
+    config.train.epochs = 10;
     let out = tempfile::tempdir()?;
     let (start, teachers) = (Start::Overwrite, &[][..]);
     let run = Run { config: &config, train: &pairs.train, dev: &pairs.dev, out: out.path(), start, teachers };
