@@ -125,7 +125,14 @@ fn architectures() -> Vec<ModelConfig> {
                         // Widths that are no multiples of a tile, unequal where the bridge allows it.
                         let hidden = if bridge == Bridge::Copy { 13 } else { 10 };
                         all.push(ModelConfig {
-                            encoder: EncoderConfig { cell, embedding: 7, hidden, layers, bidirectional },
+                            encoder: EncoderConfig {
+                                cell,
+                                embedding: 7,
+                                hidden,
+                                layers,
+                                bidirectional,
+                                ..EncoderConfig::default()
+                            },
                             attention: AttentionConfig { kind, size: 9 },
                             bridge,
                             decoder: DecoderConfig { cell, embedding: 6, hidden: 13, layers },

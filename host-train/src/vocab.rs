@@ -241,6 +241,12 @@ impl Vocab {
         self.tokens.get(id as usize).map_or(MARKS[UNK as usize], String::as_str)
     }
 
+    /// The id of the token that is a whole word; of subwords, that of the word and its mark.
+    pub fn word(&self, word: &str) -> Option<u32> {
+        let marked = format!("{}{word}", if self.cut == Tokens::Subwords { subwords::MARK } else { "" });
+        self.ids.get(&marked).copied()
+    }
+
     /// The ids of a text, without marks; unknown tokens become `<unk>` and are counted.
     pub fn encode(&self, text: &str) -> Encoded {
         self.encode_where(text, &mut || true)

@@ -114,6 +114,11 @@ impl Config {
                     .into(),
             ));
         }
+        if e.freeze_vectors && e.vectors.as_os_str().is_empty() {
+            return Err(Error::Config(
+                "model.encoder.freeze_vectors needs model.encoder.vectors, a file".into(),
+            ));
+        }
         self.check_subwords()
     }
 

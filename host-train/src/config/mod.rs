@@ -176,6 +176,7 @@ mod tests {
             ("[distill]\ntemperature = 0.0", "distill.temperature must be 0.1 to 100, found 0"),
             ("[data]\nsource = \"letters\"", "unknown variant `letters`"),
             ("[model]\nbridge = \"copy\"", "needs a one-directional encoder"),
+            ("[model.encoder]\nfreeze_vectors = true", "needs model.encoder.vectors"),
             ("[data.subwords]\nsize = 9", "unknown key data.subwords.size; expected one of dropout, shared"),
             (
                 "[data.subwords]\nsource_size = 70000",

@@ -1,6 +1,7 @@
 //! The corpus' cut and the network: what a model is, however it is trained.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +100,10 @@ pub struct EncoderConfig {
     pub layers: usize,
     /// Whether every layer also runs from the end to the start.
     pub bidirectional: bool,
+    /// File of word vectors, as GloVe or word2vec write them, that source embeddings start from; none when empty.
+    pub vectors: PathBuf,
+    /// Whether source embeddings stay as they start.
+    pub freeze_vectors: bool,
 }
 
 /// Decoder sizes.
@@ -191,7 +196,15 @@ impl Default for SubwordsConfig {
 
 impl Default for EncoderConfig {
     fn default() -> Self {
-        Self { cell: Cell::Gru, embedding: 64, hidden: 128, layers: 1, bidirectional: true }
+        Self {
+            cell: Cell::Gru,
+            embedding: 64,
+            hidden: 128,
+            layers: 1,
+            bidirectional: true,
+            vectors: PathBuf::new(),
+            freeze_vectors: false,
+        }
     }
 }
 

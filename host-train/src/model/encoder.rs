@@ -27,7 +27,7 @@ pub(super) struct EncoderTrace {
 
 impl Encoder {
     pub(super) fn declare(layout: &mut Layout, config: &ModelConfig, vocab: usize) -> Self {
-        let &EncoderConfig { cell, embedding, hidden, layers, bidirectional } = &config.encoder;
+        let &EncoderConfig { cell, embedding, hidden, layers, bidirectional, .. } = &config.encoder;
         Self {
             embedding: Embedding::declare(layout, "encoder.embedding", vocab, embedding),
             stack: Stack::declare(layout, "encoder.rnn", cell, embedding, hidden, layers, bidirectional),

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::{EpochRecord, Event, Run, Work, evaluate};
+use super::{EpochRecord, Event, Run, Work, evaluate, source_table};
 use crate::checkpoint::{Best, Partial, Snapshot, checksum};
 use crate::config::ScheduleKind;
 use crate::data::{Dataset, batch};
@@ -66,6 +66,7 @@ impl Work {
             gradient_norm: done.gradient_norm,
             seconds: seconds(),
             tokens_per_second,
+            vectors: self.state.vectors,
         };
         self.judge(run, &mut record);
         self.history.push(serde_json::to_string(&record).expect("a record is plain data"));
@@ -108,6 +109,9 @@ impl Work {
             done.batches += group.len();
             let at = done.batches.div_ceil(t.accumulate);
             let sum = self.gradients(run, group, &mut grads);
+            if run.config.model.encoder.freeze_vectors {
+                source_table(&mut grads).fill(0.0);
+            }
             let norm = clip_grad_norm(&mut grads, t.clip_norm);
             let (loss, blind) = (sum.nll / sum.tokens as f64, (self.target_vocab.len() as f64).ln());
             if !loss.is_finite() || !norm.is_finite() || loss > EXPLODED * blind {
@@ -122,7 +126,11 @@ impl Work {
                 ));
             }
             let rate = self.rate(run, batches);
+            let frozen = self.frozen(run);
             self.optimizer.step(&mut self.model.params, &grads, rate);
+            if let Some(frozen) = frozen {
+                source_table(&mut self.model.params).copy_from_slice(&frozen);
+            }
             self.average.step(&self.model.params, self.state.step);
             done.loss += sum.loss;
             done.tokens += sum.tokens;
@@ -141,6 +149,12 @@ impl Work {
             });
         }
         Ok(true)
+    }
+
+    /// Source embeddings that are to stay, which decay would change without a gradient.
+    fn frozen(&mut self, run: &Run<'_>) -> Option<Vec<f32>> {
+        let freeze = run.config.model.encoder.freeze_vectors;
+        freeze.then(|| source_table(&mut self.model.params).to_vec())
     }
 
     /// The learning rate of the present step, which is one of an epoch of the given batches.
