@@ -3,7 +3,7 @@
 //! Ids 0 to 3 are `<pad>`, `<s>`, `</s>` and `<unk>`; then come the tokens of the training text in the order of
 //! their UTF-8 bytes, so that one corpus always gives the same ids.
 //!
-//! Subwords are in the order in which they were learned, behind the mark of words and the characters: see [`subwords`].
+//! Subwords are in the order in which they were learned, behind the mark of words and the characters: see [`Vocab::learn`].
 //!
 //! # File
 //! UTF-8, one token a line in the order of ids, the four marks first. Within a token backslash is written `\\`,
@@ -118,8 +118,8 @@ impl Vocab {
     }
 
     /// The vocabulary of at most `size` subwords, marks included: all characters that the texts hold at least `min_count` times,
-    /// then what neighbours in a word make most often, at least `min_count` times and more than once (byte-pair encoding; see
-    /// [`subwords`]).
+    /// then what neighbours in a word make most often, at least `min_count` times and more than once (byte-pair encoding, Sennrich,
+    /// Haddow and Birch 2016; `subwords.rs` has the rule).
     ///
     /// # Errors
     /// [`Error::Config`] when the characters alone are more than `size`.
@@ -308,7 +308,7 @@ impl Vocab {
             return join(self.cut, &tokens);
         }
         let text = tokens.concat();
-        text.strip_prefix(subwords::MARK).map_or(text.clone(), str::to_owned)
+        text.strip_prefix(subwords::MARK).unwrap_or(&text).to_owned()
     }
 }
 

@@ -155,7 +155,8 @@ impl<'m, 'b> Session<'m, 'b> {
     /// where the model was trained so, the start mark comes first.
     ///
     /// # Errors
-    /// [`RunError::Utf8`], [`RunError::SourceTooLong`], [`RunError::SourceEmpty`]; the session then has no source.
+    /// [`RunError::Utf8`], [`RunError::SourceTooLong`] (of subwords, a word must fit as its characters before they are joined),
+    /// [`RunError::SourceEmpty`]; the session then has no source.
     pub fn read_text(&mut self, text: &[u8]) -> Result<Read, RunError> {
         let frame = &mut self.stepper.frame;
         frame.source_len = 0;
