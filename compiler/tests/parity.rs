@@ -125,11 +125,25 @@ fn architectures() -> Vec<ModelConfig> {
                         // Widths that are no multiples of a tile, unequal where the bridge allows it.
                         let hidden = if bridge == Bridge::Copy { 13 } else { 10 };
                         all.push(ModelConfig {
-                            encoder: EncoderConfig { cell, embedding: 7, hidden, layers, bidirectional },
-                            attention: AttentionConfig { kind, size: 9 },
+                            encoder: EncoderConfig {
+                                cell,
+                                embedding: 7,
+                                hidden,
+                                layers,
+                                bidirectional,
+                                ..EncoderConfig::default()
+                            },
+                            attention: AttentionConfig { kind, size: 9, ..AttentionConfig::default() },
                             bridge,
-                            decoder: DecoderConfig { cell, embedding: 6, hidden: 13, layers },
+                            decoder: DecoderConfig {
+                                cell,
+                                embedding: 6,
+                                hidden: 13,
+                                layers,
+                                ..DecoderConfig::default()
+                            },
                             dropout: 0.0,
+                            ..ModelConfig::default()
                         });
                     }
                 }

@@ -236,10 +236,10 @@ fn insert(best: &mut Vec<Candidate>, candidate: Candidate, capacity: usize) {
 mod tests {
     use super::*;
     use crate::model::Seq2Seq;
-    use crate::model::tests::configs;
+    use crate::model::tests::all;
 
     fn models() -> impl Iterator<Item = Seq2Seq> {
-        configs().into_iter().map(|config| {
+        all().into_iter().map(|config| {
             let mut model = Seq2Seq::new(&config, 7, 6, 9);
             // Peaked and input-dependent distributions, so that search has something to find.
             model.params.iter_mut().for_each(|t| t.data.iter_mut().for_each(|v| *v *= 3.0));

@@ -28,6 +28,8 @@ impl Config {
         ];
         let mut reals = vec![
             ("model.dropout", m.dropout, 0.0, 0.95),
+            ("model.embedding_dropout", m.embedding_dropout.unwrap_or(0.0), 0.0, 0.95),
+            ("model.attention.coverage_loss", m.attention.coverage_loss, 0.0, 1e3),
             ("train.clip_norm", t.clip_norm, 0.0, 1e6),
             ("train.label_smoothing", t.label_smoothing, 0.0, 0.9),
             ("optimizer.learning_rate", self.optimizer.learning_rate, 1e-9, 10.0),
@@ -102,16 +104,13 @@ impl Config {
             // TOML's integers have 64 bits with a sign.
             return Err(Error::Config(format!("train.seed must be at most {}, found {}", i64::MAX, t.seed)));
         }
-        let (e, d) = (&m.encoder, &m.decoder);
-        let unlike = e.bidirectional || e.cell != d.cell || e.hidden != d.hidden || e.layers != d.layers;
-        if m.bridge == Bridge::Copy && unlike {
-            return Err(Error::Config(
-                "model.bridge = \"copy\" needs a one-directional encoder with the decoder's cell, hidden \
-                 and layers; use bridge = \"linear\""
-                    .into(),
-            ));
+        m.check_wiring()?;
+        match (&self.qat, m.beyond_grid()) {
+            (Some(_), Some(form)) => {
+                Err(Error::Config(format!("[qat] has no integer grid yet for {form}: train it in floating point")))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

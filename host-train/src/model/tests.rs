@@ -1,10 +1,9 @@
 //! Properties of whole networks.
 
-use crate::config::{AttentionKind, Bridge, Cell, ModelConfig};
+use crate::config::{AttentionKind, Bridge, Cell, ModelConfig, Place, Task};
 use crate::model::sentences::Masks;
 use crate::model::{Batch, Choice, EOS, Feed, LossSum, Seq2Seq, StepOptions};
 use crate::nn::check::GradientCheck;
-use crate::nn::dropout::Dropout;
 use crate::nn::loss::cross_entropy;
 use crate::nn::random::Random;
 use crate::optim::{Adam, clip_grad_norm};
@@ -34,6 +33,76 @@ pub(crate) fn configs() -> Vec<ModelConfig> {
     configs
 }
 
+/// A small network for each form beyond those.
+pub(crate) fn forms() -> Vec<ModelConfig> {
+    let mut base = configs()[9].clone();
+    // As wide as what a decoder attends to, so that every kind fits.
+    (base.encoder.hidden, base.decoder.hidden, base.decoder.embedding) = (2, 4, 3);
+    let form = |change: &dyn Fn(&mut ModelConfig)| {
+        let mut config = base.clone();
+        change(&mut config);
+        config
+    };
+    let mut forms = Vec::new();
+    for cell in [Cell::Rnn, Cell::Relu, Cell::Peephole] {
+        forms.push(form(&|c| (c.encoder.cell, c.decoder.cell) = (cell, cell)));
+    }
+    for kind in AttentionKind::ALL {
+        forms.push(form(&|c| c.attention.kind = kind));
+        let after = form(&|c| (c.attention.kind, c.attention.place) = (kind, Place::After));
+        let mut fed = after.clone();
+        fed.attention.input_feeding = true;
+        forms.extend([after, fed]);
+    }
+    let plain = form(&|c| c.attention.kind = AttentionKind::None);
+    let of_plain = |change: &dyn Fn(&mut ModelConfig)| {
+        let mut config = plain.clone();
+        change(&mut config);
+        config
+    };
+    forms.extend([
+        of_plain(&|c| c.decoder.context = true),
+        of_plain(&|c| (c.decoder.context, c.decoder.layers, c.embedding_dropout) = (true, 2, Some(0.0))),
+        of_plain(&|c| (c.encoder.bidirectional, c.encoder.reverse) = (false, true)),
+        // Another width, depth and cell.
+        of_plain(&|c| (c.encoder.cell, c.encoder.layers, c.decoder.cell) = (Cell::Relu, 2, Cell::Peephole)),
+        of_plain(&|c| (c.decoder.embedding, c.decoder.residual, c.decoder.norm) = (4, true, true)),
+        form(&|c| {
+            (c.encoder.embedding, c.encoder.layers, c.decoder.layers) = (4, 2, 2);
+            (c.encoder.residual, c.encoder.norm, c.decoder.residual, c.decoder.norm) = (true, true, true, true);
+        }),
+        form(&|c| c.tie_embeddings = true),
+        of_plain(&|c| (c.decoder.embedding, c.tie_embeddings) = (4, true)),
+        form(&|c| c.attention.coverage_loss = 0.7),
+        form(&|c| (c.attention.place, c.attention.coverage_loss) = (Place::After, 0.7)),
+        of_plain(&|c| c.task = Task::Generate),
+        of_plain(&|c| (c.task, c.decoder.layers, c.decoder.residual) = (Task::Generate, 2, true)),
+    ]);
+    forms
+}
+
+/// Networks that label.
+fn labelers() -> Vec<ModelConfig> {
+    let label = |mut config: ModelConfig| {
+        config.task = Task::Label;
+        config
+    };
+    [0, 2, 5].map(|i| label(configs()[i].clone())).into()
+}
+
+/// All networks that go from token to token.
+pub(crate) fn all() -> Vec<ModelConfig> {
+    configs().into_iter().chain(forms()).collect()
+}
+
+/// A batch with a label for each source token but the end mark.
+fn labelled(pairs: usize, seed: u64) -> Batch {
+    let mut batch = batch(pairs, seed);
+    let label = |source: &Vec<u32>| source[..source.len() - 1].iter().map(|id| id % 6).collect();
+    batch.targets = batch.sources.iter().map(label).collect();
+    batch
+}
+
 pub(crate) fn batch(pairs: usize, seed: u64) -> Batch {
     let mut random = Random::new(seed);
     let mut sentence = |vocab: u64| {
@@ -53,35 +122,76 @@ pub(crate) fn model(config: &ModelConfig) -> Seq2Seq {
     model
 }
 
+/// Compares the gradients of every parameter with differences of the loss.
+fn check_gradients(config: &ModelConfig, batch: &Batch) {
+    let sides = (&batch.sources[..], &batch.targets[..]);
+    let start = model(config);
+    let options = StepOptions { label_smoothing: 0.1, dropout_seed: Some(4), threads: 1 };
+    let tokens = batch.targets.iter().map(Vec::len).sum::<usize>() as f64;
+    GradientCheck::new(start.params.clone(), vec![]).run(
+        |p, _| {
+            // In one piece: the masks must not depend on the shards.
+            let masks = Masks::new(config, 4);
+            let pass = start.network.forward(p.into(), sides, &[0, 1, 2], masks, Feed::Teacher);
+            let loss = cross_entropy(pass.trace.logits(), &pass.targets.ids, 6, 0.1).loss;
+            (loss + f64::from(config.attention.coverage_loss) * pass.trace.coverage_loss()) / tokens
+        },
+        |p, g, _| {
+            let model = Seq2Seq { params: p.clone(), ..start.clone() };
+            model.loss_and_gradients(batch, g, &options);
+            vec![]
+        },
+    );
+}
+
 #[test]
 fn gradients_of_every_parameter() {
-    let batch = batch(3, 5);
-    let sides = (&batch.sources[..], &batch.targets[..]);
-    for config in configs() {
-        let start = model(&config);
-        let options = StepOptions { label_smoothing: 0.1, dropout_seed: Some(4), threads: 1 };
-        let tokens = batch.targets.iter().map(Vec::len).sum::<usize>() as f64;
-        GradientCheck::new(start.params.clone(), vec![]).run(
-            |p, _| {
-                // In one piece: the masks must not depend on the shards.
-                let (network, dropout) = (&start.network, Dropout::new(config.dropout, 4));
-                let masks = Masks(Some(&dropout));
-                let pass = network.forward(p.into(), sides, &[0, 1, 2], masks, Feed::Teacher);
-                cross_entropy(&pass.decoder.logits, &pass.targets.ids, 6, 0.1).loss / tokens
-            },
-            |p, g, _| {
-                let model = Seq2Seq { params: p.clone(), ..start.clone() };
-                model.loss_and_gradients(&batch, g, &options);
-                vec![]
-            },
-        );
+    configs().iter().for_each(|config| check_gradients(config, &batch(3, 5)));
+}
+
+#[test]
+fn gradients_of_every_form() {
+    for config in forms() {
+        check_gradients(&config, &batch(3, 5));
     }
+}
+
+#[test]
+fn gradients_of_labels() {
+    labelers().iter().for_each(|config| check_gradients(config, &labelled(3, 5)));
+}
+
+#[test]
+fn the_coverage_loss_is_that_of_its_formula() {
+    let mut config = configs()[9].clone();
+    let batch = batch(3, 5);
+    let run = |config: &ModelConfig| {
+        let model = model(config);
+        let loss = model.loss_and_gradients(&batch, &mut model.params.zeros_like(), &StepOptions::default());
+        (loss, model)
+    };
+    let (plain, model) = run(&config);
+    let mut expected = 0.0;
+    for (source, target) in batch.sources.iter().zip(&batch.targets) {
+        let mut decoding = crate::model::Decoding::new(&model, &[source]);
+        let (mut sums, mut token) = (vec![0.0; source.len()], decoding.start());
+        for &next in target {
+            let stepped = decoding.step(&token);
+            sums.iter_mut().zip(stepped.weights(0)).for_each(|(sum, w)| *sum += w);
+            token = vec![next];
+        }
+        expected += sums.iter().map(|sum| f64::from(1.0 - sum).powi(2)).sum::<f64>();
+    }
+    config.attention.coverage_loss = 0.5;
+    let (with, _) = run(&config);
+    assert!((with.loss - plain.loss - 0.5 * expected).abs() < 1e-4, "{with:?} {plain:?} {expected}");
+    assert_eq!(with.nll, plain.nll);
 }
 
 #[test]
 fn threads_and_stale_gradients_change_no_bit() {
     let batch = batch(9, 6);
-    for config in configs() {
+    for config in all() {
         let model = model(&config);
         let run = |threads, dirt| {
             let mut grads = model.params.zeros_like();
@@ -99,7 +209,7 @@ fn threads_and_stale_gradients_change_no_bit() {
 #[test]
 fn a_batch_is_the_sum_of_its_pairs() {
     let batch = batch(7, 7);
-    for config in configs() {
+    for config in all() {
         let model = model(&config);
         let whole = model.loss(&batch, 1);
         let pairs = batch.sources.iter().zip(&batch.targets).map(|(source, target)| {
@@ -162,7 +272,7 @@ fn odd_input_does_not_panic() {
         Batch { sources: vec![vec![], vec![4, EOS]], targets: vec![vec![4, EOS], vec![]] },
         Batch { sources: vec![vec![u32::MAX]], targets: vec![vec![1 << 30, EOS]] },
     ];
-    for config in configs() {
+    for config in all() {
         let model = model(&config);
         for batch in &batches {
             let mut grads = model.params.zeros_like();
@@ -177,7 +287,7 @@ fn odd_input_does_not_panic() {
 #[test]
 fn observed_logits_are_those_of_the_batched_path() {
     let batch = batch(4, 8);
-    for config in configs() {
+    for config in all() {
         let model = model(&config);
         for (source, target) in batch.sources.iter().zip(&batch.targets) {
             let (mut logits, mut counts) = (Vec::new(), std::collections::BTreeMap::new());
@@ -189,6 +299,7 @@ fn observed_logits_are_those_of_the_batched_path() {
             });
             let observed = cross_entropy(&logits, target, 6, 0.0).nll;
             let pair = Batch { sources: vec![source.clone()], targets: vec![target.clone()] };
+            let generates = config.task == Task::Generate;
             assert!((observed - model.loss(&pair, 1).nll).abs() < 1e-9);
 
             // Step by step, as search runs, every logit is the same too.
@@ -201,31 +312,67 @@ fn observed_logits_are_those_of_the_batched_path() {
             }
 
             let mut expected = vec![("decoder.logits".to_owned(), target.len())];
-            let extra = |cell| if cell == Cell::Gru { "candidate" } else { "cell" };
-            for k in 0..config.encoder.layers {
-                for reverse in if config.encoder.bidirectional { &["", "_reverse"][..] } else { &[""] } {
-                    for what in ["hidden", extra(config.encoder.cell)] {
+            let extra = |cell| match cell {
+                Cell::Gru => Some("candidate"),
+                Cell::Lstm | Cell::Peephole => Some("cell"),
+                Cell::Rnn | Cell::Relu => None,
+            };
+            let sums = |name: &'static str, count, layers, lowest: bool| {
+                (0..layers).filter(move |k| lowest || *k > 0).map(move |k| (format!("{name}_l{k}"), count))
+            };
+            let (e, d) = (&config.encoder, &config.decoder);
+            for k in 0..if generates { 0 } else { e.layers } {
+                for reverse in if e.bidirectional { &["", "_reverse"][..] } else { &[""] } {
+                    for what in ["hidden"].into_iter().chain(extra(e.cell)) {
                         expected.push((format!("encoder.rnn.l{k}{reverse}.{what}"), source.len()));
                     }
                 }
             }
-            for k in 0..config.decoder.layers {
-                for what in ["hidden", extra(config.decoder.cell)] {
+            if e.residual {
+                expected.extend(sums("encoder.residual", source.len(), e.layers, e.embedding == 2 * e.hidden));
+            }
+            if e.norm {
+                expected.extend(sums("encoder.norm", source.len(), e.layers, true));
+            }
+            for k in 0..d.layers {
+                for what in ["hidden"].into_iter().chain(extra(d.cell)) {
                     expected.push((format!("decoder.rnn.l{k}.{what}"), target.len()));
                 }
             }
-            if config.attention.kind == AttentionKind::Additive {
+            if d.residual {
+                let lowest = d.embedding == d.hidden && config.cell_reads().len() == 1;
+                expected.extend(sums("decoder.residual", target.len(), d.layers, lowest));
+            }
+            if d.norm {
+                expected.extend(sums("decoder.norm", target.len(), d.layers, true));
+            }
+            if config.attends() {
                 expected.push(("decoder.attention.key".into(), source.len()));
                 for what in ["query", "score", "context"] {
                     expected.push((format!("decoder.attention.{what}"), target.len()));
                 }
+                if config.attention.place == Place::After {
+                    expected.push(("decoder.attended".into(), target.len()));
+                }
+            }
+            if config.projection().is_some() {
+                expected.push(("decoder.projected".into(), target.len()));
             }
             expected.sort();
+            let inputs: Vec<String> =
+                crate::quant::products(&config).into_iter().map(|name| format!("{name}.input")).collect();
             // Beside these, what enters each product: whoever corrects biases asks for that.
             let entering = |name: &str| name.ends_with(".input") || name.ends_with(".previous");
             let (products, counts): (Vec<_>, Vec<_>) =
                 counts.into_iter().partition(|(name, _)| entering(name));
-            assert_eq!(counts, expected);
+            assert_eq!(counts, expected, "{config:?}");
+            let shown = products.iter().map(|(name, _)| name).filter(|name| name.ends_with(".input"));
+            let mut missing = inputs.iter().filter(|name| !shown.clone().any(|shown| shown == *name));
+            assert_eq!(missing.next(), None, "{config:?}");
+            let quantities = crate::quant::quantities(&config);
+            for (name, _) in quantities {
+                assert!(counts.iter().any(|(shown, _)| *shown == name), "{name}: {config:?}");
+            }
             assert!(products.contains(&("decoder.fc_out.input".to_owned(), target.len())));
         }
     }
@@ -234,7 +381,7 @@ fn observed_logits_are_those_of_the_batched_path() {
 #[test]
 fn choosing_the_reference_is_teacher_forcing() {
     let batch = batch(5, 9);
-    for config in configs() {
+    for config in all() {
         let model = model(&config);
         let options = StepOptions { dropout_seed: Some(2), ..StepOptions::default() };
         let (mut taught, mut chosen) = (model.params.zeros_like(), model.params.zeros_like());
@@ -255,7 +402,7 @@ fn choosing_the_reference_is_teacher_forcing() {
 fn choices_see_the_logits_of_the_step_before() {
     // Free running: the greedy hypothesis is what a decoder reads that chooses its own best token.
     let sources = batch(4, 10).sources;
-    for config in configs() {
+    for config in all() {
         let model = model(&config);
         let best =
             |logits: &[f32]| (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
