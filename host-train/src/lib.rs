@@ -16,6 +16,7 @@ pub mod quant;
 #[cfg(feature = "cli")]
 pub mod report;
 pub mod rng;
+pub mod sample;
 pub mod schedule;
 pub mod search;
 pub mod sweep;

@@ -80,12 +80,17 @@ pub fn greedy<'a>(model: impl Into<Ensemble<'a>>, sources: &[Vec<u32>], max_len:
 /// many as are not finished yet those that end are finished and the others live on. The search
 /// stops when `beam_size` are finished; those alive with `max_len` tokens count as finished without an end
 /// mark. Sources are spread over the machine's cores, which changes no result.
+///
+/// A model that labels gives each source the one hypothesis of its most probable labels, whatever the options.
 pub fn beam<'a>(
     model: impl Into<Ensemble<'a>>,
     sources: &[Vec<u32>],
     options: &SearchOptions,
 ) -> Vec<Vec<Hypothesis>> {
     let model = model.into();
+    if model.labels() {
+        return label(&model, sources).into_iter().map(|found| vec![found]).collect();
+    }
     let mut order: Vec<usize> = (0..sources.len()).collect();
     order.sort_by_key(|&i| sources[i].len());
     let mut chunks: Vec<&[usize]> = order.chunks(CHUNK).collect();
@@ -99,6 +104,29 @@ pub fn beam<'a>(
         results[i] = hypotheses;
     }
     results
+}
+
+/// The most probable label of each source token but the end mark (of equals the lowest id); the score is the sum of their
+/// log-probabilities. Labels do not depend on each other: there is nothing to search.
+fn label(model: &Ensemble<'_>, sources: &[Vec<u32>]) -> Vec<Hypothesis> {
+    let vocab = model.target_vocab();
+    let best = |hypothesis: &mut Hypothesis, row: &[f32]| {
+        let greater = |best: usize, (i, &x): (usize, &f32)| if x > row[best] { i } else { best };
+        let id = row.iter().enumerate().fold(0, greater);
+        hypothesis.ids.push(id as u32);
+        hypothesis.log_prob += f64::from(row[id]) - log_sum_exp(row);
+    };
+    let mut found = Vec::with_capacity(sources.len());
+    for chunk in sources.chunks(CHUNK) {
+        let chunk: Vec<&[u32]> = chunk.iter().map(|source| &source[..]).collect();
+        for logits in model.label_logits(&chunk) {
+            let mut hypothesis = Hypothesis::default();
+            logits.chunks_exact(vocab).for_each(|row| best(&mut hypothesis, row));
+            hypothesis.score = hypothesis.log_prob;
+            found.push(hypothesis);
+        }
+    }
+    found
 }
 
 /// The search for one source; its live hypotheses are neighbouring rows of a walk.

@@ -16,7 +16,14 @@ const TARGETS: [&str; 4] = ["X Y Z", "V V", "Z Y X W V", "W"];
 /// Sizes of a tiny network; every dimension is different, so that a mix-up cannot hide.
 pub fn config(cell: Cell, bidirectional: bool, layers: usize, attention: AttentionKind) -> ModelConfig {
     ModelConfig {
-        encoder: EncoderConfig { cell, embedding: 3, hidden: 6, layers, bidirectional, ..EncoderConfig::default() },
+        encoder: EncoderConfig {
+            cell,
+            embedding: 3,
+            hidden: 6,
+            layers,
+            bidirectional,
+            ..EncoderConfig::default()
+        },
         attention: AttentionConfig { kind: attention, size: 7, ..AttentionConfig::default() },
         bridge: Bridge::Linear,
         decoder: DecoderConfig { cell, embedding: 4, hidden: 9, layers, ..DecoderConfig::default() },

@@ -105,12 +105,35 @@ impl Config {
             return Err(Error::Config(format!("train.seed must be at most {}, found {}", i64::MAX, t.seed)));
         }
         m.check_wiring()?;
+        self.check_task()?;
         match (&self.qat, m.beyond_grid()) {
-            (Some(_), Some(form)) => {
-                Err(Error::Config(format!("[qat] has no integer grid yet for {form}: train it in floating point")))
-            }
+            (Some(_), Some(form)) => Err(Error::Config(format!(
+                "[qat] has no integer grid yet for {form}: train it in floating point"
+            ))),
             _ => Ok(()),
         }
+    }
+}
+
+impl Config {
+    /// Refuses what a task has no use for.
+    fn check_task(&self) -> Result<()> {
+        let (task, metric) = (self.model.task, self.train.metric);
+        let feeds = self.exposure.kind == ExposureKind::Teacher;
+        let wrong = match task {
+            Task::Transduce => None,
+            _ if self.risk.is_some() => Some("[risk] compares answers to sources".to_owned()),
+            Task::Label if !feeds => Some("[exposure] is for decoders, which read tokens".into()),
+            Task::Label if metric == Metric::FreePpl => {
+                Some("train.metric = \"free_ppl\" is for decoders, which read tokens".into())
+            }
+            Task::Generate if !metric.is_of_losses() => {
+                Some(format!("train.metric = \"{}\" compares answers to sources; use \"ppl\"", metric.name()))
+            }
+            Task::Label | Task::Generate => None,
+        };
+        let name = if task == Task::Label { "label" } else { "generate" };
+        wrong.map_or(Ok(()), |why| Err(Error::Config(format!("model.task = \"{name}\" does not fit: {why}"))))
     }
 }
 

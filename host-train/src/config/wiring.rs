@@ -202,6 +202,9 @@ mod tests {
             ("[model.decoder]\ncontext = true", "needs model.attention.kind = \"none\""),
             ("[model.attention]\nkind = \"none\"\ncoverage_loss = 1.0", "above 0 needs attention"),
             ("[model]\ntask = \"label\"\ntie_embeddings = true", "needs target embeddings"),
+            ("[model]\ntask = \"generate\"", "use \"ppl\""),
+            ("[model]\ntask = \"label\"\n[train]\nmetric = \"free_ppl\"", "is for decoders"),
+            ("[model]\ntask = \"label\"\n[risk]\n", "compares answers to sources"),
             ("[model]\ntask = \"generate\"\n[model.decoder]\ncontext = true", "needs a source"),
         ] {
             let message = Config::from_toml(text).unwrap_err().to_string();

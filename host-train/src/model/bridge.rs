@@ -38,7 +38,8 @@ impl Bridge {
         match config.bridge {
             config::Bridge::Copy => Self::Copy,
             config::Bridge::Linear => {
-                let fc = Linear::declare(layout, "encoder.fc", config.memory(), pieces * decoder.hidden, true);
+                let fc =
+                    Linear::declare(layout, "encoder.fc", config.memory(), pieces * decoder.hidden, true);
                 Self::Linear { fc, directions, hidden: decoder.hidden }
             }
         }

@@ -135,6 +135,11 @@ impl Masks {
         self.keeps_embeddings().then_some(ids)
     }
 
+    /// Whether nothing is dropped at all.
+    pub(super) fn keeps_all(&self) -> bool {
+        *self == Self::NONE
+    }
+
     /// Applies the masks of `site` to all packed rows.
     pub(super) fn apply(&self, site: Site, sentences: &Sentences, rows: &mut [f32]) {
         self.apply_steps(site, sentences, 0..sentences.seq.steps(), rows);

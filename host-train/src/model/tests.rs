@@ -3,7 +3,7 @@
 use crate::config::{AttentionKind, Bridge, Cell, ModelConfig, Place, Task};
 use crate::model::sentences::Masks;
 use crate::model::{Batch, Choice, EOS, Feed, LossSum, Seq2Seq, StepOptions};
-use crate::nn::check::GradientCheck;
+use crate::nn::check::{GradientCheck, away_from_zero};
 use crate::nn::loss::cross_entropy;
 use crate::nn::random::Random;
 use crate::optim::{Adam, clip_grad_norm};
@@ -69,7 +69,8 @@ pub(crate) fn forms() -> Vec<ModelConfig> {
         of_plain(&|c| (c.decoder.embedding, c.decoder.residual, c.decoder.norm) = (4, true, true)),
         form(&|c| {
             (c.encoder.embedding, c.encoder.layers, c.decoder.layers) = (4, 2, 2);
-            (c.encoder.residual, c.encoder.norm, c.decoder.residual, c.decoder.norm) = (true, true, true, true);
+            (c.encoder.residual, c.encoder.norm, c.decoder.residual, c.decoder.norm) =
+                (true, true, true, true);
         }),
         form(&|c| c.tie_embeddings = true),
         of_plain(&|c| (c.decoder.embedding, c.tie_embeddings) = (4, true)),
@@ -119,6 +120,11 @@ pub(crate) fn model(config: &ModelConfig) -> Seq2Seq {
     let mut model = Seq2Seq::new(config, 7, 6, 3);
     // Larger than initial weights: gradients of every part should be far from zero.
     model.params.iter_mut().for_each(|t| t.data.iter_mut().for_each(|v| *v *= 2.0));
+    for (side, cell) in [("encoder", config.encoder.cell), ("decoder", config.decoder.cell)] {
+        if cell == Cell::Relu {
+            away_from_zero(&mut model.params, &format!("{side}.rnn."));
+        }
+    }
     model
 }
 
@@ -329,7 +335,12 @@ fn observed_logits_are_those_of_the_batched_path() {
                 }
             }
             if e.residual {
-                expected.extend(sums("encoder.residual", source.len(), e.layers, e.embedding == 2 * e.hidden));
+                expected.extend(sums(
+                    "encoder.residual",
+                    source.len(),
+                    e.layers,
+                    e.embedding == 2 * e.hidden,
+                ));
             }
             if e.norm {
                 expected.extend(sums("encoder.norm", source.len(), e.layers, true));

@@ -63,8 +63,11 @@ impl Transducer {
         let mut carried = self.decoder.start(places.len());
         let stack = &self.encoder.stack;
         let finals: List<_> = encoded.states.iter().map(|s| s.gather(places, stack.hidden())).collect();
-        let context =
-            if self.reads_final { top(&finals, stack.directions(), stack.hidden()) } else { Buffer::default() };
+        let context = if self.reads_final {
+            top(&finals, stack.directions(), stack.hidden())
+        } else {
+            Buffer::default()
+        };
         let layers = self.decoder.stack.layers();
         let bridge = self.bridge.forward(weights, finals, layers, &mut carried.states);
         let memory = self.decoder.attention.as_ref().map(|attention| {

@@ -112,7 +112,8 @@ mod tests {
     #[test]
     fn gradients() {
         let (hidden, rows) = (5, 3);
-        let inputs = vec![values(rows * 20, 1), values(rows * 5, 2), values(5, 5), values(5, 6), values(5, 7)];
+        let inputs =
+            vec![values(rows * 20, 1), values(rows * 5, 2), values(5, 5), values(5, 6), values(5, 7)];
         let (rh, rc) = (values(rows * 5, 3), values(rows * 5, 4));
         GradientCheck::new(Params::default(), inputs).run(
             |_, x| {

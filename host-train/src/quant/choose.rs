@@ -106,13 +106,11 @@ fn ranges(model: &Seq2Seq, pairs: &[(&[u32], &[u32])]) -> Result<BTreeMap<String
 /// Which products that read a token get a table.
 fn fold(model: &Seq2Seq, how: Fold, kinds: &BTreeMap<String, Kind>) -> BTreeMap<String, bool> {
     let m = &model.config;
-    let rows = |name: &str| {
-        match name {
-            OUTPUT => model.target_vocab(),
-            PROJECTION => m.projection().unwrap_or(0),
-            _ if name.starts_with("encoder") => m.encoder.cell.gates() * m.encoder.hidden,
-            _ => m.decoder.cell.gates() * m.decoder.hidden,
-        }
+    let rows = |name: &str| match name {
+        OUTPUT => model.target_vocab(),
+        PROJECTION => m.projection().unwrap_or(0),
+        _ if name.starts_with("encoder") => m.encoder.cell.gates() * m.encoder.hidden,
+        _ => m.decoder.cell.gates() * m.decoder.hidden,
     };
     let sides = [(model.source_vocab(), m.encoder.embedding), (model.target_vocab(), m.decoder.embedding)];
     let mut all = BTreeMap::new();

@@ -91,7 +91,15 @@ pub fn quantities(model: &ModelConfig) -> Vec<(String, u8)> {
     let (e, d) = (&model.encoder, &model.decoder);
     let sides = [
         ("encoder", Task::Generate, e.cell, e.layers, model.memory() == e.embedding, e.residual, e.norm),
-        ("decoder", Task::Label, d.cell, d.layers, model.cell_reads() == [(Part::Embedding, d.hidden)], d.residual, d.norm),
+        (
+            "decoder",
+            Task::Label,
+            d.cell,
+            d.layers,
+            model.cell_reads() == [(Part::Embedding, d.hidden)],
+            d.residual,
+            d.norm,
+        ),
     ];
     for (side, without, cell, layers, fits, residual, norm) in sides {
         if model.task == without {
@@ -104,9 +112,10 @@ pub fn quantities(model: &ModelConfig) -> Vec<(String, u8)> {
             Cell::Rnn => None,
         };
         let names = cells(model, side).into_iter();
-        all.extend(what.into_iter().flat_map(|(what, most)| {
-            names.clone().map(move |name| (format!("{name}.{what}"), most))
-        }));
+        all.extend(
+            what.into_iter()
+                .flat_map(|(what, most)| names.clone().map(move |name| (format!("{name}.{what}"), most))),
+        );
         for k in 0..layers {
             let sum = residual && (k > 0 || fits);
             all.extend(sum.then(|| (format!("{side}.residual_l{k}"), 15)));

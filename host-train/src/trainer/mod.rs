@@ -15,7 +15,8 @@ pub use evaluate::{Behind, Evaluation, decode_all, decode_groups, evaluate, mean
 pub use event::{End, EpochRecord, Event, Outcome};
 
 use crate::checkpoint::{Checkpoint, RunDir, Snapshot, State};
-use crate::config::{Config, DataConfig, ModelConfig};
+use crate::config::{Config, DataConfig, ModelConfig, Task};
+use crate::data::corpus::check_sides;
 use crate::data::{Dataset, Pair};
 use crate::error::{Error, Result};
 use crate::model::Seq2Seq;
@@ -71,7 +72,7 @@ pub fn train(run: &Run<'_>, stop: &AtomicBool, observe: &mut dyn FnMut(&Event<'_
 /// in the configuration, the other run's network is calibrated on the training pairs and learns on the chip's grid from then on.
 ///
 /// # Errors
-/// As [`train`]; [`Error::Config`] when the other run's network or tokens are not the configuration's, or when there is `[qat]`
+/// As [`train`]; [`Error::Corpus`] when the pairs are not what the task needs; [`Error::Config`] when the other run's network or tokens are not the configuration's, or when there is `[qat]`
 /// without another run.
 pub fn train_from(
     run: &Run<'_>,
@@ -80,6 +81,9 @@ pub fn train_from(
     observe: &mut dyn FnMut(&Event<'_>),
 ) -> Result<Outcome> {
     run.config.check()?;
+    for (pairs, name) in [(run.train, "the training pairs"), (run.dev, "the dev pairs")] {
+        check_sides(pairs, run.config, Path::new(name))?;
+    }
     let mut work = prepare(run, init)?;
     let (config, epochs) = (run.config, run.config.train.epochs);
     observe(&Event::Start {
@@ -163,7 +167,8 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
                 config.data.target,
                 run.train.iter().map(|p| p.target.as_str()),
                 config.data.min_count,
-            ),
+            )
+            .with_end(config.model.task != Task::Label),
         ),
     };
     check_teachers(run, &source_vocab, &target_vocab)?;

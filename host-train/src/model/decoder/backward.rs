@@ -226,8 +226,7 @@ impl Decoder {
         after.input_gradient(weights, d, &mut joined);
         let d_contexts = &mut parts.context[place(after.context())];
         let d_states = &mut parts.state[place(after.width())];
-        let each =
-            d_contexts.chunks_exact_mut(after.context()).zip(d_states.chunks_exact_mut(after.width()));
+        let each = d_contexts.chunks_exact_mut(after.context()).zip(d_states.chunks_exact_mut(after.width()));
         for (row, (context, state)) in joined.chunks_exact(after.inputs()).zip(each) {
             context.copy_from_slice(&row[..context.len()]);
             state.copy_from_slice(&row[context.len()..]);

@@ -81,12 +81,7 @@ impl Decoder {
         self.beside.is_none()
     }
 
-    fn begin(
-        &self,
-        weights: Weights<'_>,
-        inputs: Sentences,
-        x: (Buffer, Option<Tokens>),
-    ) -> DecoderTrace {
+    fn begin(&self, weights: Weights<'_>, inputs: Sentences, x: (Buffer, Option<Tokens>)) -> DecoderTrace {
         let stack = self.stack.begin(weights, x, inputs.seq.rows());
         self.trace(inputs, stack)
     }
@@ -169,8 +164,7 @@ impl Decoder {
             lowest.input_product(weights, &mut trace.stack.traces[0], first, beside, columns.clone());
         }
         let inputs = &trace.inputs;
-        let between =
-            |k: usize, rows: &mut [f32]| masks.apply_step(Site::DecoderLayer(k), inputs, t, rows);
+        let between = |k: usize, rows: &mut [f32]| masks.apply_step(Site::DecoderLayer(k), inputs, t, rows);
         let block = Block::new(first, n);
         self.stack.advance(weights, &mut trace.stack, block, &mut carried.states, &between);
         self.attend_after(weights, trace, rows.clone(), sentences, known);
@@ -232,7 +226,8 @@ impl Decoder {
             projection.forward_into(weights, features, None, to);
             read = to;
         }
-        let ids = masks.unmasked(&trace.inputs.ids[rows.clone()]);
+        // Masked features are not those of tokens.
+        let ids = masks.keeps_all().then_some(&trace.inputs.ids[rows.clone()]);
         let logits = &mut trace.logits[place(self.output.outputs())];
         self.output.forward_into(weights, read, ids, logits);
     }

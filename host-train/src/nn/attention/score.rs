@@ -1,7 +1,7 @@
 //! What attention computes for one query: scores of keys, the mean of values, and their reverse.
 
-use crate::nn::matrix::{add_scaled, dot};
 use crate::nn::math::tanh;
+use crate::nn::matrix::{add_scaled, dot};
 use crate::nn::simd::vectorized;
 
 vectorized! {

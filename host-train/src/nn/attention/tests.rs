@@ -15,7 +15,12 @@ fn shapes() -> Vec<Shape> {
     like.chain(unlike.map(|kind| shape(kind, 3))).collect()
 }
 
-fn run(attention: &Attention, p: &Params, values: &[f32], states: &[f32]) -> (Memory, AttentionTrace, Vec<f32>) {
+fn run(
+    attention: &Attention,
+    p: &Params,
+    values: &[f32],
+    states: &[f32],
+) -> (Memory, AttentionTrace, Vec<f32>) {
     let memory = attention.memory(p, LENGTHS.to_vec(), values.to_vec());
     let (mut trace, mut contexts) = (AttentionTrace::default(), vec![0.0; 4 * attention.memory_width()]);
     // In two steps, of which the second begins within the trace.
@@ -56,7 +61,15 @@ fn gradients() {
                     let (at, d) = ((&trace, rows.start), (&mut d_memory, d_query));
                     let sentences = &SENTENCES[rows];
                     attention.step_backward(
-                        p, g, &memory, sentences, at, d_context, Some(d_weights), d.0, d.1,
+                        p,
+                        g,
+                        &memory,
+                        sentences,
+                        at,
+                        d_context,
+                        Some(d_weights),
+                        d.0,
+                        d.1,
                     );
                 }
                 let mut d_states = vec![0.0; 4 * shape.query];

@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::nn::buffer::Buffer;
+use crate::nn::check::{GradientCheck, away_from_zero, values};
 use crate::nn::embedding::Tokens;
 use crate::nn::matrix::add;
 use crate::nn::packed::Packed;
-use crate::nn::check::{GradientCheck, values};
 use crate::nn::params::Params;
 
 const IN: usize = 3;
@@ -40,7 +40,10 @@ fn gradients() {
     let seq = Packed::new(vec![4, 3, 1]);
     for cell in Cell::ALL {
         for reverse in [false, true] {
-            let (layer, params) = layer(cell, reverse);
+            let (layer, mut params) = layer(cell, reverse);
+            if cell == Cell::Relu {
+                away_from_zero(&mut params, "rnn.");
+            }
             let c = if cell.keeps_cell() { values(3 * HID, 3) } else { vec![] };
             let rc = if cell.keeps_cell() { values(3 * HID, 4) } else { vec![] };
             let (r, rh) = (values(seq.rows() * HID, 5), values(3 * HID, 6));
@@ -48,8 +51,7 @@ fn gradients() {
             let way = (reverse, false);
             GradientCheck::new(params, inputs).run(
                 |p, x| {
-                    let (out, end, _) =
-                        run(&layer, p, &seq, way, Input::Rows(&x[0]), state(&x[1], &x[2]));
+                    let (out, end, _) = run(&layer, p, &seq, way, Input::Rows(&x[0]), state(&x[1], &x[2]));
                     GradientCheck::weigh(&out, &r)
                         + GradientCheck::weigh(&end.h, &rh)
                         + GradientCheck::weigh(&end.c, &rc)
@@ -79,8 +81,7 @@ fn tokens_and_fresh_states_save_work_and_change_nothing() {
             let (layer, params) = layer(cell, reverse);
             let all = |fresh: bool, input: Input<'_>| {
                 let way = (reverse, fresh);
-                let (out, end, trace) =
-                    run(&layer, &params, &seq, way, input, State::zeros(cell, 3, HID));
+                let (out, end, trace) = run(&layer, &params, &seq, way, input, State::zeros(cell, 3, HID));
                 let (mut d, mut dx) = (State::zeros(cell, 3, HID), vec![0.0; input.values().len()]);
                 let mut g = params.zeros_like();
                 let d_out = (&r[..], TO);
@@ -111,13 +112,11 @@ fn neighbours_in_a_batch_do_not_change_a_sentence() {
             let seq = Packed::new(vec![4, 2]);
             let x = values(seq.rows() * IN, 1);
             let way = (reverse, false);
-            let (_, both, _) =
-                run(&layer, &params, &seq, way, Input::Rows(&x), State::zeros(cell, 2, HID));
+            let (_, both, _) = run(&layer, &params, &seq, way, Input::Rows(&x), State::zeros(cell, 2, HID));
             let mut short = x[IN..2 * IN].to_vec();
             short.extend_from_slice(&x[3 * IN..4 * IN]);
             let zero = State::zeros(cell, 1, HID);
-            let (_, alone, _) =
-                run(&layer, &params, &Packed::new(vec![2]), way, Input::Rows(&short), zero);
+            let (_, alone, _) = run(&layer, &params, &Packed::new(vec![2]), way, Input::Rows(&short), zero);
             assert_eq!(both.h[HID..], alone.h[..]);
         }
     }

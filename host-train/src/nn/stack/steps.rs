@@ -10,7 +10,12 @@ use crate::quant::Weights;
 
 impl Stack {
     /// A trace for `rows` rows; `x` is what the lowest layer will read, or the first part of it.
-    pub fn begin(&self, weights: Weights<'_>, (x, tokens): (Buffer, Option<Tokens>), rows: usize) -> StackTrace {
+    pub fn begin(
+        &self,
+        weights: Weights<'_>,
+        (x, tokens): (Buffer, Option<Tokens>),
+        rows: usize,
+    ) -> StackTrace {
         let width = self.outputs();
         let (mut inputs, mut states, mut norms) = (List::new(), List::new(), List::new());
         push(&mut inputs, x);

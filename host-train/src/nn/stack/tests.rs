@@ -1,7 +1,7 @@
 //! Stacks of every form against their differences.
 
 use super::*;
-use crate::nn::check::{GradientCheck, values};
+use crate::nn::check::{GradientCheck, away_from_zero, values};
 use crate::nn::params::Params;
 use crate::nn::rnn::Block;
 
@@ -10,8 +10,11 @@ fn halve(_: usize, rows: &mut [f32]) {
 }
 
 /// Parameters away from where normalisations start.
-fn params(layout: &Layout) -> Params {
+fn params(layout: &Layout, cell: Cell) -> Params {
     let mut params = layout.init(1);
+    if cell == Cell::Relu {
+        away_from_zero(&mut params, "rnn.");
+    }
     for tensor in params.iter_mut().filter(|t| t.name.contains("norm")) {
         tensor.data.iter_mut().zip(values(64, 8)).for_each(|(v, d)| *v += 0.3 * d);
     }
@@ -32,7 +35,7 @@ fn gradients_of_two_layers() {
         let stack = Stack::declare(&mut layout, "", &shape);
         let (inputs, width) = (shape.parts[0], stack.outputs());
         let (r, rh) = (values(seq.rows() * width, 1), values(6, 2));
-        GradientCheck::new(params(&layout), vec![values(seq.rows() * inputs, 3)]).run(
+        GradientCheck::new(params(&layout, shape.cell), vec![values(seq.rows() * inputs, 3)]).run(
             |p, x| {
                 let mut states = stack.zero_states(2);
                 let trace = stack.forward(p, &seq, x[0].clone(), &mut states, &halve);
@@ -57,7 +60,7 @@ fn layer_by_layer_and_step_by_step_are_the_same() {
         let mut layout = Layout::default();
         let shape = Shape { residual: true, norm: true, ..Shape::new(cell, &[3], 3, 3) };
         let stack = Stack::declare(&mut layout, "", &shape);
-        let (p, x, r) = (params(&layout), values(seq.rows() * 3, 3), values(seq.rows() * 3, 4));
+        let (p, x, r) = (params(&layout, cell), values(seq.rows() * 3, 3), values(seq.rows() * 3, 4));
         let weights: Weights<'_> = (&p).into();
         let block = |t: usize| Block::new(seq.offset(t), seq.batch(t));
 
