@@ -101,7 +101,7 @@ fn variant(
     let output = order.pad(&trace.output, stack.outputs());
     let (h_n, c_n) = (flat(&now, false), flat(&now, true));
     let mut outputs = vec![("output", &output[..]), ("h_n", &h_n)];
-    if cell.keeps_cell() {
+    if stack.layers()[0].cell().keeps_cell() {
         outputs.push(("c_n", &c_n));
     }
     for (what, values) in &outputs {
