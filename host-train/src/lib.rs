@@ -7,6 +7,7 @@ pub mod config;
 pub mod data;
 pub mod ensemble;
 pub mod error;
+mod label;
 pub mod metrics;
 pub mod model;
 pub mod nn;

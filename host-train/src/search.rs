@@ -1,6 +1,7 @@
 //! Decoding: greedy and beam search.
 
 use crate::ensemble::Ensemble;
+use crate::label::label;
 use crate::model::{EOS, Stepped};
 use crate::nn::loss::log_sum_exp;
 
@@ -104,29 +105,6 @@ pub fn beam<'a>(
         results[i] = hypotheses;
     }
     results
-}
-
-/// The most probable label of each source token but the end mark (of equals the lowest id); the score is the sum of their
-/// log-probabilities. Labels do not depend on each other: there is nothing to search.
-fn label(model: &Ensemble<'_>, sources: &[Vec<u32>]) -> Vec<Hypothesis> {
-    let vocab = model.target_vocab();
-    let best = |hypothesis: &mut Hypothesis, row: &[f32]| {
-        let greater = |best: usize, (i, &x): (usize, &f32)| if x > row[best] { i } else { best };
-        let id = row.iter().enumerate().fold(0, greater);
-        hypothesis.ids.push(id as u32);
-        hypothesis.log_prob += f64::from(row[id]) - log_sum_exp(row);
-    };
-    let mut found = Vec::with_capacity(sources.len());
-    for chunk in sources.chunks(CHUNK) {
-        let chunk: Vec<&[u32]> = chunk.iter().map(|source| &source[..]).collect();
-        for logits in model.label_logits(&chunk) {
-            let mut hypothesis = Hypothesis::default();
-            logits.chunks_exact(vocab).for_each(|row| best(&mut hypothesis, row));
-            hypothesis.score = hypothesis.log_prob;
-            found.push(hypothesis);
-        }
-    }
-    found
 }
 
 /// The search for one source; its live hypotheses are neighbouring rows of a walk.

@@ -36,7 +36,7 @@ fn path(path: &Path) -> &str {
 }
 
 const SIZES: &str = "[model.encoder]\nembedding = 8\nhidden = 12\n[model.decoder]\nembedding = 8\nhidden = 16\n\
-                     [optimizer]\nlearning_rate = 0.01\n";
+                     [optimizer]\nlearning_rate = 0.01\n[schedule]\nkind = \"constant\"\n";
 
 /// Commands: the first word is the intent, and what follows `in` is a place of one or two words.
 fn commands() -> Vec<(String, String)> {
