@@ -63,7 +63,7 @@ fn intent_and_slots_are_learned_and_scored() {
     let lines: String = commands().iter().map(|(s, t)| format!("{s}\t{t}\n")).collect();
     std::fs::write(&data, lines).unwrap();
     let text = "[data]\nsource = \"words\"\nsource_start = true\n[model]\ntask = \"label\"\ndropout = 0.0\n\
-                [train]\nmetric = \"slot\"\nepochs = 40\npatience = 40\nbatch_size = 8\n";
+                [train]\nmetric = \"line\"\nepochs = 60\npatience = 60\nbatch_size = 4\nthreads = 1\n";
     std::fs::write(&config, format!("{text}{SIZES}")).unwrap();
     let files = ["--config", path(&config), "--train", path(&data), "--dev", path(&data)];
     done(&[&["train"], &files[..], &["--out", path(&run)]].concat(), "");

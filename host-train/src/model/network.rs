@@ -12,6 +12,7 @@ use crate::quant::{Builder, Grid, Scheme, Weights};
 
 /// The layers of a model: sizes and places of parameters, no numbers.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "there is one a model")]
 pub(super) enum Network {
     Transduce(Transducer),
     Label(Labeler),

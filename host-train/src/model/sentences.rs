@@ -201,7 +201,7 @@ mod tests {
         let dropped = |masks: Masks, site| {
             let mut row = vec![1.0; 64];
             masks.apply(site, &sentences, &mut row);
-            row.iter().any(|&x| x == 0.0)
+            row.contains(&0.0)
         };
         let masks = Masks::new(&config, 3);
         assert!(!dropped(masks, Site::SourceEmbedding) && !dropped(masks, Site::TargetEmbedding));
