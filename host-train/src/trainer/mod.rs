@@ -15,7 +15,7 @@ pub use evaluate::{Behind, Evaluation, decode_all, decode_groups, evaluate, mean
 pub use event::{End, EpochRecord, Event, Outcome};
 
 use crate::checkpoint::{Checkpoint, RunDir, Snapshot, State};
-use crate::config::{Config, DataConfig, ModelConfig, Task};
+use crate::config::{AttentionConfig, Config, DataConfig, ModelConfig, Task};
 use crate::data::corpus::check_sides;
 use crate::data::{Dataset, Pair};
 use crate::error::{Error, Result};
@@ -263,8 +263,11 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
 /// The network of another run, on the grid that the configuration asks for.
 fn taken_over(init: Checkpoint, config: &Config, train: &Dataset) -> Result<Seq2Seq> {
     let Checkpoint { config: old, mut model, .. } = init;
-    // Dropout is how it is trained, not what it is.
-    let sizes = |model: &ModelConfig| ModelConfig { dropout: 0.0, ..model.clone() };
+    // Dropout and what attention should cover are how it is trained, not what it is.
+    let sizes = |model: &ModelConfig| {
+        let attention = AttentionConfig { coverage_loss: 0.0, ..model.attention.clone() };
+        ModelConfig { dropout: 0.0, embedding_dropout: None, attention, ..model.clone() }
+    };
     if sizes(&old.model) != sizes(&config.model) {
         return Err(Error::Config(format!(
             "[model] is not that of the run to start from: expected {:?}, found {:?}",
