@@ -67,7 +67,7 @@ impl<'a> Reference<'a> {
             let found = decode_groups(source.model, source.source_vocab, pairs, &search, threads);
             let texts = |found: &Vec<kinglet_train::search::Hypothesis>| {
                 let ids = found.first().map_or(&[][..], |h| &h.ids);
-                source.target_vocab.tokens_of(ids).into_iter().map(str::to_owned).collect()
+                source.target_vocab.parts_of(ids).into_iter().map(String::from).collect()
             };
             (beam, found.iter().map(|(_, found)| texts(found)).collect())
         };
@@ -84,10 +84,10 @@ impl<'a> Reference<'a> {
         let compare = |(beam, float): &(u8, Vec<Vec<String>>)| {
             let options = kinglet::Options { beam_size: *beam, ..kinglet::Options::default() };
             let answers = desktop::decode_all(model, &texts, &options, self.threads)?;
-            let tokens = |answer: &desktop::Answer| {
-                desktop::token_texts(model, answer.hypotheses.first().map_or(&[], |h| &h.tokens))
+            let parts = |answer: &desktop::Answer| {
+                desktop::parts(model, answer.hypotheses.first().map_or(&[], |h| &h.tokens))
             };
-            let blob: Vec<Vec<String>> = answers.iter().map(tokens).collect();
+            let blob: Vec<Vec<String>> = answers.iter().map(parts).collect();
             let same = float.iter().zip(&blob).filter(|(a, b)| a == b).count();
             Ok(Comparison {
                 beam_size: usize::from(*beam),

@@ -1,8 +1,10 @@
 //! Blobs at work on the desktop: the device's runtime with a buffer that grows with its input.
 
+use std::cell::Cell;
 use std::path::Path;
 
-use kinglet::{Limits, LoadError, Model, Options, RunError, Session};
+use kinglet::blob::schema::Tokens;
+use kinglet::{Limits, LoadError, Model, Options, RunError, Session, Vocab};
 
 use crate::error::{Error, Result};
 use crate::retile;
@@ -193,17 +195,44 @@ pub fn decode_all(
     Ok(answers)
 }
 
+/// Ids of a source's tokens, without marks.
+pub fn source_ids(model: &Model<'_>, text: &str) -> Vec<u16> {
+    let vocab = model.source();
+    // No token is of less than one piece.
+    let ids = vec![Cell::new(0); vocab.cut(text).count()];
+    let (len, _) = vocab.encode(text, &ids).expect("there is room for all pieces");
+    ids[..len].iter().map(Cell::get).collect()
+}
+
 /// Texts of what a session reads of a source: its tokens, and `mark` for each mark.
 pub fn source_texts(model: &Model<'_>, text: &str, mark: &str) -> Vec<String> {
     let vocab = model.source();
+    let tokens: Vec<String> = match vocab.tokens() {
+        Tokens::Subwords => texts(vocab, &source_ids(model, text)),
+        Tokens::Chars | Tokens::Words | Tokens::Hangul => vocab.cut(text).map(str::to_owned).collect(),
+    };
     let start = (vocab.marks() > 1).then_some(mark);
-    start.into_iter().chain(vocab.cut(text)).chain([mark]).map(str::to_owned).collect()
+    start.map(str::to_owned).into_iter().chain(tokens).chain([mark.to_owned()]).collect()
 }
 
 /// Texts of target tokens, one each.
 pub fn token_texts(model: &Model<'_>, tokens: &[u16]) -> Vec<String> {
-    let vocab = model.target();
+    texts(model.target(), tokens)
+}
+
+fn texts(vocab: Vocab<'_>, tokens: &[u16]) -> Vec<String> {
     tokens.iter().map(|&id| String::from_utf8_lossy(vocab.token(id)).into_owned()).collect()
+}
+
+/// What a target is compared by: its tokens, of subwords its words.
+pub fn parts(model: &Model<'_>, tokens: &[u16]) -> Vec<String> {
+    match model.target().tokens() {
+        Tokens::Subwords => {
+            let text = text(model, tokens);
+            text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+        }
+        Tokens::Chars | Tokens::Words | Tokens::Hangul => token_texts(model, tokens),
+    }
 }
 
 /// Target tokens as plain text.

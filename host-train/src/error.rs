@@ -28,6 +28,16 @@ pub enum Error {
         /// What was expected and what was found.
         reason: String,
     },
+    /// A line of a file of word vectors is not a word and its numbers.
+    #[error("{}:{line}: {reason}", path.display())]
+    Vectors {
+        /// The file.
+        path: PathBuf,
+        /// Line number, from 1.
+        line: usize,
+        /// What was expected and what was found.
+        reason: String,
+    },
     /// The configuration cannot be used.
     #[error("configuration: {0}")]
     Config(String),

@@ -20,6 +20,8 @@ pub enum Stream {
     Exposure = 5,
     /// Candidates of risk training; the counter is the batch.
     Candidates = 6,
+    /// Which joinings of subwords are passed over; the counter is the epoch.
+    Subwords = 7,
 }
 
 /// A seed that depends on nothing but its three arguments.

@@ -3,18 +3,26 @@
 //! Ids 0 to 3 are `<pad>`, `<s>`, `</s>` and `<unk>`; then come the tokens of the training text in the order of
 //! their UTF-8 bytes, so that one corpus always gives the same ids.
 //!
+//! Subwords are in the order in which they were learned, behind the mark of words and the characters: see [`Vocab::learn`].
+//!
 //! # File
 //! UTF-8, one token a line in the order of ids, the four marks first. Within a token backslash is written `\\`,
 //! space `\s`, tab `\t`, line feed `\n`, carriage return `\r`; everything else stands for itself.
 
+mod subwords;
+
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use kinglet::hangul::letters;
 
-use crate::config::Tokens;
+use crate::config::{DataConfig, Tokens};
+use crate::data::Pair;
 use crate::error::{Error, Result};
 use crate::model::{EOS, SOS, UNK};
+use crate::nn::random::Random;
+use subwords::Joins;
 
 /// The spelling of ids 0 to 3.
 pub const MARKS: [&str; 4] = ["<pad>", "<s>", "</s>", "<unk>"];
@@ -28,6 +36,8 @@ pub struct Vocab {
     end: bool,
     tokens: Vec<String>,
     ids: HashMap<String, u32>,
+    /// Which neighbours become one; empty but for subwords.
+    joins: Joins,
 }
 
 /// A text as ids.
@@ -39,11 +49,12 @@ pub struct Encoded {
     pub unknown: usize,
 }
 
-/// Cuts a text into tokens: its code points, what stands between spaces, or code points and letters of Hangul.
+/// Cuts a text into what it is compared by: its code points, what stands between spaces, or code points and letters of Hangul.
+/// These are its tokens, but for subwords: texts of those are compared by words.
 pub fn cut(how: Tokens, text: &str) -> Vec<&str> {
     match how {
         Tokens::Chars => text.char_indices().map(|(at, c)| &text[at..at + c.len_utf8()]).collect(),
-        Tokens::Words => text.split(' ').filter(|word| !word.is_empty()).collect(),
+        Tokens::Words | Tokens::Subwords => text.split(' ').filter(|word| !word.is_empty()).collect(),
         Tokens::Hangul => cut(Tokens::Chars, text)
             .into_iter()
             .flat_map(|token| match token.chars().next().and_then(letters) {
@@ -55,11 +66,11 @@ pub fn cut(how: Tokens, text: &str) -> Vec<&str> {
     }
 }
 
-/// Joins tokens into the text that [`cut`] takes apart; letters of Hangul stay apart, which to Unicode is the same text.
+/// Joins the parts of a text that [`cut`] takes apart; letters of Hangul stay apart, which to Unicode is the same text.
 pub fn join<S: AsRef<str>>(how: Tokens, tokens: &[S]) -> String {
     let mut text = String::new();
     for (i, token) in tokens.iter().enumerate() {
-        if i > 0 && how == Tokens::Words {
+        if i > 0 && matches!(how, Tokens::Words | Tokens::Subwords) {
             text.push(' ');
         }
         text.push_str(token.as_ref());
@@ -67,25 +78,78 @@ pub fn join<S: AsRef<str>>(how: Tokens, tokens: &[S]) -> String {
     text
 }
 
+/// The vocabularies of both sides of training pairs, as a configuration wants them.
+///
+/// # Errors
+/// As [`Vocab::learn`].
+pub fn vocabularies(data: &DataConfig, pairs: &[Pair]) -> Result<(Vocab, Vocab)> {
+    let (sizes, least) = (&data.subwords, data.min_count);
+    let side = |how, texts: Vec<&str>, size| match how {
+        Tokens::Subwords => Vocab::learn(texts, size, least),
+        Tokens::Chars | Tokens::Words | Tokens::Hangul => Ok(Vocab::build(how, texts, least)),
+    };
+    let sources: Vec<&str> = pairs.iter().map(|pair| &*pair.source).collect();
+    let targets: Vec<&str> = pairs.iter().map(|pair| &*pair.target).collect();
+    let (source, target) = if sizes.shared {
+        let both = side(data.source, [sources, targets].concat(), sizes.source_size)?;
+        (both.clone(), both)
+    } else {
+        (side(data.source, sources, sizes.source_size)?, side(data.target, targets, sizes.target_size)?)
+    };
+    Ok((source.with_start(data.source_start), target))
+}
+
 impl Vocab {
-    /// The vocabulary of the tokens that the texts hold at least `min_count` times.
+    /// The vocabulary of the tokens that the texts hold at least `min_count` times; of subwords, the mark of words and the
+    /// characters alone.
     ///
     /// A word spelled like one of the [`MARKS`] gets no id of its own: it encodes to `<unk>`.
     pub fn build<'a>(how: Tokens, texts: impl IntoIterator<Item = &'a str>, min_count: usize) -> Self {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for text in texts {
-            for token in cut(how, text) {
-                *counts.entry(token).or_insert(0) += 1;
+        let counts = count(how, texts);
+        let mut atoms: BTreeMap<&str, usize> = BTreeMap::new();
+        for (token, n) in counts {
+            match how {
+                Tokens::Subwords => {
+                    subwords::atoms(token).for_each(|atom| *atoms.entry(atom).or_insert(0) += n)
+                }
+                Tokens::Chars | Tokens::Words | Tokens::Hangul => drop(atoms.insert(token, n)),
             }
         }
-        let frequent = counts.into_iter().filter(|&(token, n)| n >= min_count && !MARKS.contains(&token));
+        let frequent = atoms.into_iter().filter(|&(token, n)| n >= min_count && !MARKS.contains(&token));
         Self::with_tokens(how, frequent.map(|(token, _)| token.to_owned()))
+    }
+
+    /// The vocabulary of at most `size` subwords, marks included: all characters that the texts hold at least `min_count` times,
+    /// then what neighbours in a word make most often, at least `min_count` times and more than once (byte-pair encoding, Sennrich,
+    /// Haddow and Birch 2016; `subwords.rs` has the rule).
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the characters alone are more than `size`.
+    pub fn learn<'a>(
+        texts: impl IntoIterator<Item = &'a str>,
+        size: usize,
+        min_count: usize,
+    ) -> Result<Self> {
+        let how = Tokens::Subwords;
+        let texts: Vec<&str> = texts.into_iter().collect();
+        let alphabet = Self::build(how, texts.iter().copied(), min_count);
+        if alphabet.len() > size {
+            return Err(Error::Config(format!(
+                "a vocabulary of subwords takes at least its {} marks and {} characters, the mark of words among them; found {size} \
+                 in data.subwords: raise it or data.min_count",
+                MARKS.len(),
+                alphabet.len() - MARKS.len()
+            )));
+        }
+        let tokens = subwords::learn(alphabet.tokens, &count(how, texts), size, min_count.max(2));
+        Ok(Self::with_tokens(how, tokens.into_iter().skip(MARKS.len())))
     }
 
     fn with_tokens(cut: Tokens, tokens: impl Iterator<Item = String>) -> Self {
         let tokens: Vec<String> = MARKS.iter().map(|mark| (*mark).to_owned()).chain(tokens).collect();
         let ids = (0u32..).zip(&tokens).skip(MARKS.len()).map(|(id, token)| (token.clone(), id)).collect();
-        Self { cut, start: false, end: true, tokens, ids }
+        let joins = if cut == Tokens::Subwords { subwords::joins(&ids) } else { Joins::new() };
+        Self { cut, start: false, end: true, tokens, ids, joins }
     }
 
     /// The tokens of a file from elsewhere, which become ids 4 onwards in their order.
@@ -185,19 +249,47 @@ impl Vocab {
         self.tokens.get(id as usize).map_or(MARKS[UNK as usize], String::as_str)
     }
 
+    /// The id of the token that is a whole word; of subwords, that of the word and its mark.
+    pub fn word(&self, word: &str) -> Option<u32> {
+        let marked = format!("{}{word}", if self.cut == Tokens::Subwords { subwords::MARK } else { "" });
+        self.ids.get(&marked).copied()
+    }
+
     /// The ids of a text, without marks; unknown tokens become `<unk>` and are counted.
     pub fn encode(&self, text: &str) -> Encoded {
-        let ids: Vec<u32> = cut(self.cut, text)
-            .into_iter()
-            .map(|token| self.ids.get(token).copied().unwrap_or(UNK))
-            .collect();
+        self.encode_where(text, &mut || true)
+    }
+
+    /// [`Vocab::encode`] with those joinings of subwords that `keep` lets happen.
+    fn encode_where(&self, text: &str, keep: &mut dyn FnMut() -> bool) -> Encoded {
+        let id = |token: &str| self.ids.get(token).copied().unwrap_or(UNK);
+        let mut ids = Vec::new();
+        for token in cut(self.cut, text) {
+            if self.cut == Tokens::Subwords {
+                let mut pieces = subwords::atoms(token).map(id).collect();
+                let joined = |left, right| self.joins.get(&(left, right)).copied();
+                subwords::merge(&mut pieces, joined, &mut *keep);
+                ids.extend(pieces);
+            } else {
+                ids.push(id(token));
+            }
+        }
         let unknown = ids.iter().filter(|&&id| id == UNK).count();
         Encoded { ids, unknown }
     }
 
     /// The ids of a text between its marks: what a network reads.
     pub fn sentence(&self, text: &str) -> Encoded {
-        let Encoded { ids, unknown } = self.encode(text);
+        self.between_marks(self.encode(text))
+    }
+
+    /// [`Vocab::sentence`] in which every joining of subwords that is possible is passed over with probability `dropout`, each
+    /// time that one is chosen (Provilkov et al. 2020, "BPE-dropout: simple and effective subword regularization").
+    pub fn sentence_drawn(&self, text: &str, dropout: f32, random: &mut Random) -> Encoded {
+        self.between_marks(self.encode_where(text, &mut || random.uniform() >= dropout))
+    }
+
+    fn between_marks(&self, Encoded { ids, unknown }: Encoded) -> Encoded {
         let (start, end) = (self.start.then_some(SOS), self.end.then_some(EOS));
         Encoded { ids: start.into_iter().chain(ids).chain(end).collect(), unknown }
     }
@@ -207,10 +299,36 @@ impl Vocab {
         ids.iter().map(|&id| self.token(id)).collect()
     }
 
-    /// The text of ids: characters joined by nothing, words by single spaces.
-    pub fn decode(&self, ids: &[u32]) -> String {
-        join(self.cut, &self.tokens_of(ids))
+    /// What the text of ids is compared by: the tokens, of subwords the words.
+    pub fn parts_of(&self, ids: &[u32]) -> Vec<Cow<'_, str>> {
+        if self.cut == Tokens::Subwords {
+            let text = self.decode(ids);
+            cut(self.cut, &text).into_iter().map(|word| word.to_owned().into()).collect()
+        } else {
+            self.tokens_of(ids).into_iter().map(Cow::from).collect()
+        }
     }
+
+    /// The text of ids: characters and subwords joined by nothing, words by single spaces. The mark of the first word is left out.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let tokens = self.tokens_of(ids);
+        if self.cut != Tokens::Subwords {
+            return join(self.cut, &tokens);
+        }
+        let text = tokens.concat();
+        text.strip_prefix(subwords::MARK).unwrap_or(&text).to_owned()
+    }
+}
+
+/// How often the texts hold each of their parts.
+fn count<'a>(how: Tokens, texts: impl IntoIterator<Item = &'a str>) -> BTreeMap<&'a str, usize> {
+    let mut counts = BTreeMap::new();
+    for text in texts {
+        for token in cut(how, text) {
+            *counts.entry(token).or_insert(0) += 1;
+        }
+    }
+    counts
 }
 
 pub(crate) fn escape(token: &str) -> String {

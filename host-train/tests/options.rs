@@ -10,7 +10,7 @@ use kinglet_train::Error;
 use kinglet_train::checkpoint::{Checkpoint, load_tensors};
 use kinglet_train::config::*;
 use kinglet_train::data::{Dataset, Pair};
-use kinglet_train::model::EOS;
+use kinglet_train::model::{EOS, Seq2Seq};
 use kinglet_train::search::greedy;
 use kinglet_train::trainer::{Behind, Outcome, Run, Start, mean_loss, train_from, walk_loss};
 use kinglet_train::vocab::Vocab;
@@ -29,6 +29,13 @@ fn schedule(kind: ScheduleKind) -> Config {
 
 fn exposed(kind: ExposureKind, tokens: OwnTokens) -> Config {
     Config { exposure: ExposureConfig { tokens, kind }, ..small(3) }
+}
+
+fn subwords(shared: bool, dropout: f32) -> Config {
+    let mut config = small(3);
+    (config.data.source, config.data.target) = (Tokens::Subwords, Tokens::Subwords);
+    config.data.subwords = SubwordsConfig { source_size: 60, target_size: 60, shared, dropout };
+    config
 }
 
 fn configs() -> Vec<Config> {
@@ -51,6 +58,8 @@ fn configs() -> Vec<Config> {
         exposed(ExposureKind::Linear(LinearExposure { start: 1.0, end: 0.2, batches: 20 }), OwnTokens::Best),
         exposed(ExposureKind::Exponential(ExponentialExposure { k: 0.9, end: 0.5 }), OwnTokens::Best),
         exposed(ExposureKind::InverseSigmoid(SigmoidExposure { k: 5.0, end: 0.5 }), OwnTokens::Sampled),
+        subwords(false, 0.0),
+        subwords(true, 0.3),
     ];
     // 160 pairs are 10 batches: the last step of an epoch has one.
     configs[10].train.accumulate = 3;
@@ -115,6 +124,49 @@ fn the_model_is_the_average() {
     for (found, expected) in model.iter().flat_map(|t| &t.data).zip(expected) {
         assert!((found - expected).abs() < 1e-6, "{found} {expected}");
     }
+}
+
+#[test]
+fn embeddings_start_from_word_vectors_and_stay_if_frozen() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("vectors.txt");
+    std::fs::write(&file, "e 1 0 -0.5 0 0 2\nwhole 0 0 0 0 0 0\na 0.25 0 0 0 0 1\n").unwrap();
+    let mut config = kind(OptimizerKind::AdamW(AdamConfig { weight_decay: 0.1, ..AdamConfig::default() }));
+    config.model.encoder.vectors = file.clone();
+    let begun = |config: &Config, name: &str| {
+        let dir = root.path().join(name);
+        run_until(config, &data(), &dir, Start::Fresh, 14).unwrap();
+        dir
+    };
+    let learned = begun(&config, "learned");
+    config.model.encoder.freeze_vectors = true;
+    let (frozen, whole) = (begun(&config, "frozen"), root.path().join("whole"));
+    run(&config, &whole, Start::Fresh).unwrap();
+
+    let table = |dir: &Path| tensors(dir, "param.encoder.embedding.weight").remove(0);
+    let Checkpoint { source_vocab, target_vocab, .. } = Checkpoint::load(&frozen).unwrap();
+    let (sizes, seed) = ((source_vocab.len(), target_vocab.len()), config.train.seed);
+    let mut expected = Seq2Seq::new(&config.model, sizes.0, sizes.1, seed).params;
+    let expected = &mut expected.get_mut("encoder.embedding.weight").unwrap().data;
+    for (letter, vector) in [("a", [0.25, 0.0, 0.0, 0.0, 0.0, 1.0]), ("e", [1.0, 0.0, -0.5, 0.0, 0.0, 2.0])] {
+        expected[source_vocab.word(letter).unwrap() as usize * 6..][..6].copy_from_slice(&vector);
+    }
+    assert_eq!(table(&frozen), *expected);
+    assert!(table(&learned).iter().zip(&*expected).all(|(a, b)| a != b || *b == 0.0));
+
+    // A resumed run has its weights.
+    std::fs::remove_file(&file).unwrap();
+    run(&config, &frozen, Start::Resume).unwrap();
+    assert!(files(&frozen) == files(&whole));
+    let line = format!("\"vectors\":{{\"found\":2,\"tokens\":{}}}", source_vocab.len() - 4);
+    for dir in [&frozen, &learned] {
+        let history = std::fs::read_to_string(dir.join("history.jsonl")).unwrap();
+        assert!(history.lines().all(|record| record.contains(&line)), "{history}");
+    }
+    // A new one does not begin without them, and leaves what is there.
+    let message = run(&config, &whole, Start::Overwrite).unwrap_err().to_string();
+    assert!(message.contains("cannot read") && message.contains("vectors.txt"), "{message}");
+    assert!(files(&frozen) == files(&whole));
 }
 
 #[test]

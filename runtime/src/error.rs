@@ -67,7 +67,8 @@ pub enum Fault {
     Width,
     /// A number is out of its range (a shift, a scale, a special token id).
     Range,
-    /// A vocabulary's table is inconsistent, or its text is cut in a way that this build does not know (feature `hangul`).
+    /// A vocabulary's table is inconsistent, or its text is cut in a way that this build does not know (features
+    /// `hangul`, `subwords`).
     Vocabulary,
     /// A program ends in the middle, or a pass runs where it cannot.
     Program,
@@ -162,7 +163,9 @@ impl fmt::Display for Fault {
             Self::Kind => "a slot has another element type or extent than needed",
             Self::Width => "two widths that must agree do not",
             Self::Range => "a number is out of its range",
-            Self::Vocabulary => "a vocabulary's table is inconsistent, or its tokens need the feature hangul",
+            Self::Vocabulary => {
+                "a vocabulary's table is inconsistent, or its tokens need the feature hangul or subwords"
+            }
             Self::Program => "a program ends in the middle or runs where it cannot",
         })
     }

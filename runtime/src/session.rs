@@ -155,7 +155,8 @@ impl<'m, 'b> Session<'m, 'b> {
     /// where the model was trained so, the start mark comes first.
     ///
     /// # Errors
-    /// [`RunError::Utf8`], [`RunError::SourceTooLong`], [`RunError::SourceEmpty`]; the session then has no source.
+    /// [`RunError::Utf8`], [`RunError::SourceTooLong`] (of subwords, a word must fit as its characters before they are joined),
+    /// [`RunError::SourceEmpty`]; the session then has no source.
     pub fn read_text(&mut self, text: &[u8]) -> Result<Read, RunError> {
         let frame = &mut self.stepper.frame;
         frame.source_len = 0;
@@ -165,16 +166,12 @@ impl<'m, 'b> Session<'m, 'b> {
         // Without a start mark the first token overwrites it.
         frame.source.first().ok_or(too_long)?.set(vocab.sos());
         let first = vocab.marks() - 1;
-        let (mut tokens, mut unknown) = (first, 0);
-        for piece in vocab.cut(text) {
-            let id = vocab.id(piece.as_bytes());
-            unknown += id.is_none() as usize;
-            frame.source.get(tokens).ok_or(too_long)?.set(id.unwrap_or(vocab.unk()));
-            tokens += 1;
-        }
-        if tokens == first {
+        let (len, unknown) =
+            frame.source.get(first..).and_then(|ids| vocab.encode(text, ids)).ok_or(too_long)?;
+        if len == 0 {
             return Err(RunError::SourceEmpty);
         }
+        let tokens = first + len;
         frame.source.get(tokens).ok_or(too_long)?.set(vocab.eos());
         frame.source_len = tokens + 1;
         Ok(Read { tokens: tokens + 1, unknown })

@@ -45,8 +45,29 @@ pub fn blob(config: &ModelConfig, fold: Fold, seed: u64) -> Result<Vec<u8>> {
 /// # Errors
 /// What the compiler returns.
 pub fn planned(config: &ModelConfig, plan: Plan, seed: u64) -> Result<Vec<u8>> {
-    let source_vocab = Vocab::build(Tokens::Chars, SOURCES, 1);
-    let target_vocab = Vocab::build(Tokens::Words, TARGETS, 1);
+    let vocabularies = (Vocab::build(Tokens::Chars, SOURCES, 1), Vocab::build(Tokens::Words, TARGETS, 1));
+    of_vocabularies(config, plan, seed, vocabularies)
+}
+
+/// [`planned`] with subwords on both sides.
+///
+/// # Errors
+/// What the compiler returns.
+pub fn of_subwords(config: &ModelConfig, plan: Plan, seed: u64) -> Result<Vec<u8>> {
+    let vocabularies = (Vocab::learn(SOURCES, 16, 1)?, Vocab::learn(TARGETS, 16, 1)?);
+    of_vocabularies(config, plan, seed, vocabularies)
+}
+
+/// [`planned`] with given vocabularies.
+///
+/// # Errors
+/// What the compiler returns.
+pub fn of_vocabularies(
+    config: &ModelConfig,
+    plan: Plan,
+    seed: u64,
+    (source_vocab, target_vocab): (Vocab, Vocab),
+) -> Result<Vec<u8>> {
     let mut model = Seq2Seq::new(config, source_vocab.len(), target_vocab.len(), seed);
     // Larger weights than training starts with: gates and logits move.
     for tensor in model.params.iter_mut() {

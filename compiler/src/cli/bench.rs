@@ -91,7 +91,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         bail!("there is no source to decode");
     }
     let tokens: usize =
-        words.iter().map(|word| model.source().cut(word).count() + model.source().marks()).sum();
+        words.iter().map(|word| desktop::source_ids(&model, word).len() + model.source().marks()).sum();
     let results = [1, 4].map(|beam_size| measure(&model, &words, args, beam_size));
     let report = Report {
         kernels: name(Isa::detected()),

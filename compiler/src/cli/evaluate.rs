@@ -70,12 +70,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if unknown > 0 {
         eprintln!("{}: {unknown} source tokens that the model does not know", args.data.display());
     }
-    let tokens: Vec<Vec<String>> = best.iter().map(|ids| desktop::token_texts(&model, ids)).collect();
+    let parts: Vec<Vec<String>> = best.iter().map(|ids| desktop::parts(&model, ids)).collect();
     let cut = match model.target().tokens() {
         kinglet::blob::schema::Tokens::Chars => Tokens::Chars,
         kinglet::blob::schema::Tokens::Words => Tokens::Words,
         kinglet::blob::schema::Tokens::Hangul => Tokens::Hangul,
+        kinglet::blob::schema::Tokens::Subwords => Tokens::Subwords,
     };
-    print(&args.metric, args.json, &score(cut, &pairs, &tokens), &[]);
+    print(&args.metric, args.json, &score(cut, &pairs, &parts), &[]);
     Ok(())
 }

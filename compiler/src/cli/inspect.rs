@@ -88,6 +88,7 @@ impl Contents {
                 Tokens::Chars => "chars",
                 Tokens::Words => "words",
                 Tokens::Hangul => "hangul",
+                Tokens::Subwords => "subwords",
             },
         };
         let planned = model.limits(args.beam_size);

@@ -42,6 +42,7 @@ impl Builder<'_> {
                 Tokens::Chars => schema::Tokens::Chars,
                 Tokens::Words => schema::Tokens::Words,
                 Tokens::Hangul => schema::Tokens::Hangul,
+                Tokens::Subwords => schema::Tokens::Subwords,
             },
             starts: self.section.push(name("starts"), &starts),
             text: self.section.push(name("text"), &text),

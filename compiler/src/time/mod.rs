@@ -53,7 +53,7 @@ impl Lengths {
             };
             Ok(mean(answers.iter().map(last).sum()))
         };
-        let source = mean(texts.iter().map(|text| model.source().cut(text).count() + 1).sum());
+        let source = mean(texts.iter().map(|text| desktop::source_ids(model, text).len() + 1).sum());
         Ok(Self { source, steps: steps(1)?, beam_4_steps: steps(BEAM)? })
     }
 }

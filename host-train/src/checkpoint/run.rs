@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{load_setup, load_tensors, misfit, save_tensors, write_atomically};
 use crate::config::{Config, Metric};
+use crate::data::vectors::Coverage;
 use crate::error::{Error, Result};
 use crate::model::{Params, Seq2Seq};
 use crate::nn::params::Tensor;
@@ -67,6 +68,9 @@ pub struct State {
     pub plateau: Plateau,
     /// Fingerprint of the training pairs, in hexadecimal digits.
     pub data: String,
+    /// How many source tokens began with a vector from a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vectors: Option<Coverage>,
     /// What is done of the next epoch; `None` between epochs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partial: Option<Partial>,

@@ -70,8 +70,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let decoded = decode_groups(model.clone(), source_vocab, &pairs, &options, threads);
         let best: Vec<&[u32]> =
             decoded.iter().map(|(_, n_best)| n_best.first().map_or(&[][..], |h| h.ids.as_slice())).collect();
-        let tokens: Vec<Vec<&str>> = best.iter().map(|ids| target_vocab.tokens_of(ids)).collect();
-        scores = metrics::score(config.data.target, &pairs, &tokens);
+        let parts: Vec<_> = best.iter().map(|ids| target_vocab.parts_of(ids)).collect();
+        scores = metrics::score(config.data.target, &pairs, &parts);
         if let Some(path) = &args.hyp {
             let line = |((case, _), ids): (&(corpus::Group<'_>, _), &&[u32])| Pair {
                 source: case.source.to_owned(),

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::config::Metric;
+use crate::data::vectors::Coverage;
 use crate::trainer::{EpochRecord, Event};
 
 /// Shows a run on standard error: a bar with loss, metric, speed and time left on a terminal, a line an epoch
@@ -40,6 +41,7 @@ impl Progress {
                 dev_pairs,
                 dev_unknown,
                 vocab,
+                vectors,
                 epochs_done,
                 steps_done,
                 epochs,
@@ -49,6 +51,9 @@ impl Progress {
                     "{parameters} parameters, vocabularies of {} and {}, {pairs} training pairs, {dev_pairs} dev pairs",
                     vocab.0, vocab.1
                 ));
+                if let Some(Coverage { found, tokens }) = vectors {
+                    self.line(&format!("{found} of {tokens} source tokens begin with a vector"));
+                }
                 if dropped > 0 {
                     self.line(&format!(
                         "dropped {dropped} training pairs that are longer than [data] allows"

@@ -13,6 +13,8 @@ impl Config {
             ("data.min_count", self.data.min_count, 1, 1 << 20),
             ("data.max_source_len", self.data.max_source_len, 1, 4096),
             ("data.max_target_len", self.data.max_target_len, 1, 4096),
+            ("data.subwords.source_size", self.data.subwords.source_size, 6, 65_535),
+            ("data.subwords.target_size", self.data.subwords.target_size, 6, 65_535),
             ("model.encoder.embedding", m.encoder.embedding, 1, 4096),
             ("model.encoder.hidden", m.encoder.hidden, 1, 4096),
             ("model.encoder.layers", m.encoder.layers, 1, 8),
@@ -27,6 +29,7 @@ impl Config {
             ("train.threads", t.threads, 1, 256),
         ];
         let mut reals = vec![
+            ("data.subwords.dropout", self.data.subwords.dropout, 0.0, 1.0),
             ("model.dropout", m.dropout, 0.0, 0.95),
             ("model.embedding_dropout", m.embedding_dropout.unwrap_or(0.0), 0.0, 0.95),
             ("model.attention.coverage_loss", m.attention.coverage_loss, 0.0, 1e3),
@@ -106,6 +109,12 @@ impl Config {
         }
         m.check_wiring()?;
         self.check_task()?;
+        self.check_subwords()?;
+        if m.encoder.freeze_vectors && m.encoder.vectors.as_os_str().is_empty() {
+            return Err(Error::Config(
+                "model.encoder.freeze_vectors needs model.encoder.vectors, a file".into(),
+            ));
+        }
         match (&self.qat, m.beyond_grid()) {
             (Some(_), Some(form)) => Err(Error::Config(format!(
                 "[qat] has no integer grid yet for {form}: train it in floating point"
@@ -123,6 +132,12 @@ impl Config {
         let wrong = match task {
             Task::Transduce => None,
             _ if self.risk.is_some() => Some("[risk] compares answers to sources".to_owned()),
+            Task::Label if [self.data.source, self.data.target].contains(&Tokens::Subwords) => Some(
+                "labels are of whole tokens; data.source and data.target must not be \"subwords\"".into(),
+            ),
+            Task::Generate if !self.model.encoder.vectors.as_os_str().is_empty() => {
+                Some("model.encoder.vectors is of sources, which there are none".into())
+            }
             Task::Label if !feeds => Some("[exposure] is for decoders, which read tokens".into()),
             Task::Label if metric == Metric::FreePpl => {
                 Some("train.metric = \"free_ppl\" is for decoders, which read tokens".into())
@@ -134,6 +149,29 @@ impl Config {
         };
         let name = if task == Task::Label { "label" } else { "generate" };
         wrong.map_or(Ok(()), |why| Err(Error::Config(format!("model.task = \"{name}\" does not fit: {why}"))))
+    }
+
+    fn check_subwords(&self) -> Result<()> {
+        let DataConfig { source, target, subwords, .. } = &self.data;
+        let sizes = [subwords.source_size, subwords.target_size];
+        if subwords.shared && [*source, *target] != [Tokens::Subwords; 2] {
+            return Err(Error::Config(format!(
+                "data.subwords.shared needs data.source and data.target of \"subwords\", found {source:?} and {target:?}"
+            )));
+        }
+        if subwords.shared && sizes[0] != sizes[1] {
+            return Err(Error::Config(format!(
+                "data.subwords.shared needs source_size and target_size to be the same, found {} and {}",
+                sizes[0], sizes[1]
+            )));
+        }
+        if subwords.dropout > 0.0 && self.risk.is_some() {
+            return Err(Error::Config(format!(
+                "[risk] compares with references that stay as they are: data.subwords.dropout must be 0, found {}",
+                subwords.dropout
+            )));
+        }
+        Ok(())
     }
 }
 

@@ -177,6 +177,18 @@ mod tests {
             ("[risk]\nweight = 2.0", "risk.weight must be 0 to 1, found 2"),
             ("[distill]\ntemperature = 0.0", "distill.temperature must be 0.1 to 100, found 0"),
             ("[data]\nsource = \"letters\"", "unknown variant `letters`"),
+            ("[model.encoder]\nfreeze_vectors = true", "needs model.encoder.vectors"),
+            ("[data.subwords]\nsize = 9", "unknown key data.subwords.size; expected one of dropout, shared"),
+            (
+                "[data.subwords]\nsource_size = 70000",
+                "data.subwords.source_size must be 6 to 65535, found 70000",
+            ),
+            ("[data]\nsource = \"subwords\"\n[data.subwords]\nshared = true", "found Subwords and Words"),
+            (
+                "[data]\nsource = \"subwords\"\ntarget = \"subwords\"\n[data.subwords]\nshared = true\ntarget_size = 9",
+                "to be the same, found 4000 and 9",
+            ),
+            ("[data.subwords]\ndropout = 0.1\n[risk]\ncandidates = 4", "dropout must be 0, found 0.1"),
         ] {
             let message = Config::from_toml(text).unwrap_err().to_string();
             assert!(message.contains(expected), "{text}: {message}");

@@ -1,6 +1,7 @@
 //! The corpus' cut and the network: what a model is, however it is trained.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,8 @@ pub enum Tokens {
     Words,
     /// As characters, but a Hangul syllable is its two or three letters.
     Hangul,
+    /// Pieces of words, learned by byte-pair encoding.
+    Subwords,
 }
 
 /// Tokenisation and limits of the corpus.
@@ -35,6 +38,22 @@ pub struct DataConfig {
     pub max_source_len: usize,
     /// Longest target in tokens, without the end mark; longer training pairs are dropped and counted.
     pub max_target_len: usize,
+    /// What is learned for the sides that are cut into subwords.
+    pub subwords: SubwordsConfig,
+}
+
+/// Vocabularies of subwords.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SubwordsConfig {
+    /// Ids of the source side, marks and characters included.
+    pub source_size: usize,
+    /// Ids of the target side, likewise.
+    pub target_size: usize,
+    /// Whether both sides have one vocabulary, learned from the text of both.
+    pub shared: bool,
+    /// Probability with which a joining of pieces is passed over in training, drawn anew each epoch (BPE dropout).
+    pub dropout: f32,
 }
 
 /// A recurrent cell.
@@ -152,6 +171,10 @@ pub struct EncoderConfig {
     pub residual: bool,
     /// Whether what a layer puts out is normalised (Ba et al. 2016).
     pub norm: bool,
+    /// File of word vectors, as GloVe or word2vec write them, that source embeddings start from; none when empty.
+    pub vectors: PathBuf,
+    /// Whether source embeddings stay as they start.
+    pub freeze_vectors: bool,
 }
 
 /// Decoder sizes.
@@ -251,7 +274,14 @@ impl Default for DataConfig {
             min_count: 1,
             max_source_len: 64,
             max_target_len: 64,
+            subwords: SubwordsConfig::default(),
         }
+    }
+}
+
+impl Default for SubwordsConfig {
+    fn default() -> Self {
+        Self { source_size: 4000, target_size: 4000, shared: false, dropout: 0.0 }
     }
 }
 
@@ -266,6 +296,8 @@ impl Default for EncoderConfig {
             reverse: false,
             residual: false,
             norm: false,
+            vectors: PathBuf::new(),
+            freeze_vectors: false,
         }
     }
 }

@@ -205,6 +205,11 @@ mod tests {
             ("[model]\ntask = \"generate\"", "use \"ppl\""),
             ("[model]\ntask = \"label\"\n[train]\nmetric = \"free_ppl\"", "is for decoders"),
             ("[model]\ntask = \"label\"\n[risk]\n", "compares answers to sources"),
+            ("[model]\ntask = \"label\"\n[data]\nsource = \"subwords\"", "labels are of whole tokens"),
+            (
+                "[model]\ntask = \"generate\"\n[train]\nmetric = \"ppl\"\n[model.encoder]\nvectors = \"v.txt\"",
+                "model.encoder.vectors is of sources",
+            ),
             ("[model]\ntask = \"generate\"\n[model.decoder]\ncontext = true", "needs a source"),
         ] {
             let message = Config::from_toml(text).unwrap_err().to_string();

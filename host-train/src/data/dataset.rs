@@ -3,7 +3,8 @@
 use crate::config::DataConfig;
 use crate::data::Pair;
 use crate::model::Batch;
-use crate::vocab::Vocab;
+use crate::nn::random::Random;
+use crate::vocab::{Encoded, Vocab};
 
 /// Sequences end to end in one buffer, so that millions of short ones cost little more than their ids.
 #[derive(Debug, Clone, Default)]
@@ -36,22 +37,53 @@ pub struct Dataset {
 impl Dataset {
     /// Encodes the pairs that are no longer than the limits and counts the rest.
     pub fn training(pairs: &[Pair], source: &Vocab, target: &Vocab, limits: &DataConfig) -> Self {
-        Self::encode(pairs, source, target, limits.max_source_len, limits.max_target_len)
+        let lengths = [limits.max_source_len, limits.max_target_len];
+        Self::encode(pairs, [source, target], lengths, |_, _, whole| whole)
+    }
+
+    /// The pairs of [`Dataset::training`], cut into subwords by chance: see [`Vocab::sentence_drawn`]. A text of which that would
+    /// make more tokens than the limit is cut as always.
+    pub fn drawn(
+        pairs: &[Pair],
+        source: &Vocab,
+        target: &Vocab,
+        limits: &DataConfig,
+        mut random: Random,
+    ) -> Self {
+        let lengths = [limits.max_source_len, limits.max_target_len];
+        Self::encode(pairs, [source, target], lengths, |side, text, whole| {
+            let vocab = [source, target][side];
+            let drawn = vocab.sentence_drawn(text, limits.subwords.dropout, &mut random);
+            if drawn.ids.len() - vocab.marks() > lengths[side] { whole } else { drawn }
+        })
     }
 
     /// Encodes all pairs, however long.
     pub fn whole(pairs: &[Pair], source: &Vocab, target: &Vocab) -> Self {
-        Self::encode(pairs, source, target, usize::MAX, usize::MAX)
+        Self::encode(pairs, [source, target], [usize::MAX; 2], |_, _, whole| whole)
     }
 
-    fn encode(pairs: &[Pair], source: &Vocab, target: &Vocab, max_source: usize, max_target: usize) -> Self {
+    /// The pairs whose sides are no longer than the limits; `choose` may put another sentence in place of that of a side's text.
+    fn encode(
+        pairs: &[Pair],
+        vocabs: [&Vocab; 2],
+        limits: [usize; 2],
+        mut choose: impl FnMut(usize, &str, Encoded) -> Encoded,
+    ) -> Self {
         let mut data = Self::default();
         for pair in pairs {
-            let (s, t) = (source.sentence(&pair.source), target.sentence(&pair.target));
-            if s.ids.len() - source.marks() > max_source || t.ids.len() - target.marks() > max_target {
+            let texts = [&*pair.source, &*pair.target];
+            let [s, t] = [0, 1].map(|side| vocabs[side].sentence(texts[side]));
+            if [&s, &t]
+                .iter()
+                .zip(vocabs)
+                .zip(limits)
+                .any(|((s, vocab), max)| s.ids.len() - vocab.marks() > max)
+            {
                 data.dropped += 1;
                 continue;
             }
+            let (s, t) = (choose(0, texts[0], s), choose(1, texts[1], t));
             data.unknown += s.unknown + t.unknown;
             data.sources.push(&s.ids);
             data.targets.push(&t.ids);
@@ -136,6 +168,31 @@ mod tests {
     fn long_pairs_are_dropped_and_counted() {
         let data = data(&DataConfig { max_source_len: 5, max_target_len: 2, ..DataConfig::default() });
         assert_eq!((data.len(), data.dropped(), data.unknown()), (1, 2, 0));
+    }
+
+    #[test]
+    fn drawn_subwords_are_the_same_texts_within_the_limits() {
+        let pairs: Vec<Pair> =
+            ["abab", "ababab ab"].map(|text| Pair { source: text.into(), target: text.into() }).into();
+        let vocab = Vocab::learn(pairs.iter().map(|pair| &*pair.source), 12, 1).unwrap();
+        let mut limits = DataConfig { max_source_len: 4, ..DataConfig::default() };
+        limits.subwords.dropout = 0.5;
+        let whole = Dataset::training(&pairs, &vocab, &vocab, &limits);
+        let drawn = |seed| Dataset::drawn(&pairs, &vocab, &vocab, &limits, Random::new(seed));
+        assert_eq!(drawn(1).fingerprint(), drawn(1).fingerprint());
+        assert!((2..20).any(|seed| drawn(seed).fingerprint() != drawn(1).fingerprint()));
+        assert_eq!(whole.len(), 2);
+        for data in (0..20).map(drawn) {
+            assert_eq!((data.len(), data.dropped()), (2, 0));
+            assert!(data.lengths().iter().all(|(source, _)| *source <= 4 + 1));
+            assert!(data.target_tokens() >= whole.target_tokens());
+            for (i, pair) in pairs.iter().enumerate() {
+                let batch = data.batch(&[i]);
+                for ids in [&batch.sources[0], &batch.targets[0]] {
+                    assert_eq!(vocab.decode(&ids[..ids.len() - 1]), pair.source);
+                }
+            }
+        }
     }
 
     #[test]

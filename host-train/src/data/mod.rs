@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod corpus;
 mod dataset;
+pub mod vectors;
 
 pub use corpus::Pair;
 pub use dataset::Dataset;

@@ -12,7 +12,7 @@ pub use html::page;
 pub use plots::{attention, learning_rate, losses, metric};
 
 use crate::checkpoint::Checkpoint;
-use crate::config::{Config, Task};
+use crate::config::{Config, Task, Tokens};
 use crate::data::Pair;
 use crate::data::corpus::{Group, group};
 use crate::error::{Error, Result};
@@ -96,7 +96,8 @@ impl Report {
             Decoder { model: &model, source: &source_vocab, target: &target_vocab, config: &config, threads };
         let groups = group(dev);
         let hypotheses = decoder.decode(&groups.iter().map(|case| case.source).collect::<Vec<_>>());
-        let tokens: Vec<Vec<&str>> = hypotheses.iter().map(|h| target_vocab.tokens_of(&h.ids)).collect();
+        let parts: Vec<Vec<_>> = hypotheses.iter().map(|h| target_vocab.parts_of(&h.ids)).collect();
+        let tokens: Vec<Vec<&str>> = parts.iter().map(|parts| parts.iter().map(|p| &**p).collect()).collect();
         let how = config.data.target;
 
         let mut edits: Vec<Vec<Edit<'_>>> = Vec::new();
@@ -211,8 +212,10 @@ impl Decoder<'_> {
         let looked = |(text, hypothesis): (&&str, Hypothesis)| {
             let mut target: Vec<String> = texts(self.target, &hypothesis.ids);
             target.resize(hypothesis.attention.len(), "</s>".into());
-            let mut source: Vec<String> =
-                cut(self.config.data.source, text).into_iter().map(str::to_owned).collect();
+            let mut source: Vec<String> = match self.config.data.source {
+                Tokens::Subwords => texts(self.source, &self.source.encode(text).ids),
+                how => cut(how, text).into_iter().map(str::to_owned).collect(),
+            };
             source.push("</s>".into());
             Attention { source, target, weights: hypothesis.attention }
         };

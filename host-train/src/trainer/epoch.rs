@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::{EpochRecord, Event, Run, Work, evaluate};
+use super::{EpochRecord, Event, Run, Work, evaluate, source_table};
 use crate::checkpoint::{Best, Partial, Snapshot, checksum};
 use crate::config::{Metric, ScheduleKind};
-use crate::data::batch;
+use crate::data::{Dataset, batch};
 use crate::error::{Error, Result};
 use crate::model::{Choice, Feed, Gradients, LossSum, Objective, Seq2Seq, StepOptions, Teachers};
+use crate::nn::random::Random;
 use crate::optim::{add_scaled, clip_grad_norm, scale};
 use crate::rng::{Stream, derive};
 use crate::schedule::Moment;
@@ -27,6 +28,7 @@ impl Work {
         let t = &run.config.train;
         let begun = Instant::now();
         let epoch = self.state.epoch + 1;
+        self.draw_subwords(run, epoch);
         let batches = batch::plan(&self.train.lengths(), t.batch_size, t.seed, epoch as u64);
         let mut done = self.take_partial(&batches)?;
         let seconds_before = done.seconds;
@@ -67,12 +69,22 @@ impl Work {
             gradient_norm: done.gradient_norm,
             seconds: seconds(),
             tokens_per_second,
+            vectors: self.state.vectors,
         };
         self.judge(run, &mut record);
         self.history.push(serde_json::to_string(&record).expect("a record is plain data"));
         self.commit()?;
         observe(&Event::Epoch(&record));
         Ok(true)
+    }
+
+    /// Cuts the training pairs anew for an epoch, where that is left to chance.
+    fn draw_subwords(&mut self, run: &Run<'_>, epoch: usize) {
+        let data = &run.config.data;
+        if data.subwords.dropout > 0.0 {
+            let random = Random::new(derive(run.config.train.seed, Stream::Subwords, epoch as u64));
+            self.train = Dataset::drawn(run.train, &self.source_vocab, &self.target_vocab, data, random);
+        }
     }
 
     /// The steps of an epoch that are not `done`; `false` when the caller asked to stop, and then those done are kept.
@@ -100,6 +112,9 @@ impl Work {
             done.batches += group.len();
             let at = done.batches.div_ceil(t.accumulate);
             let sum = self.gradients(run, group, &mut grads);
+            if run.config.model.encoder.freeze_vectors {
+                source_table(&mut grads).fill(0.0);
+            }
             let norm = clip_grad_norm(&mut grads, t.clip_norm);
             let (loss, blind) = (sum.nll / sum.tokens as f64, (self.target_vocab.len() as f64).ln());
             if !loss.is_finite() || !norm.is_finite() || loss > EXPLODED * blind {
@@ -114,7 +129,11 @@ impl Work {
                 ));
             }
             let rate = self.rate(run, batches);
+            let frozen = self.frozen(run);
             self.optimizer.step(&mut self.model.params, &grads, rate);
+            if let Some(frozen) = frozen {
+                source_table(&mut self.model.params).copy_from_slice(&frozen);
+            }
             self.average.step(&self.model.params, self.state.step);
             done.loss += sum.loss;
             done.tokens += sum.tokens;
@@ -133,6 +152,12 @@ impl Work {
             });
         }
         Ok(true)
+    }
+
+    /// Source embeddings that are to stay, which decay would change without a gradient.
+    fn frozen(&mut self, run: &Run<'_>) -> Option<Vec<f32>> {
+        let freeze = run.config.model.encoder.freeze_vectors;
+        freeze.then(|| source_table(&mut self.model.params).to_vec())
     }
 
     /// The learning rate of the present step, which is one of an epoch of the given batches.

@@ -33,8 +33,8 @@ pub fn evaluate(model: &Seq2Seq, source: &Vocab, target: &Vocab, run: &Run<'_>, 
         let sources: Vec<Vec<u32>> =
             group(run.dev).iter().map(|case| source.sentence(case.source).ids).collect();
         let decoded = in_chunks(&sources, threads, |_, chunk| greedy(model, chunk, max_len));
-        let tokens_of: Vec<Vec<&str>> = decoded.iter().map(|best| target.tokens_of(&best.ids)).collect();
-        score(target.tokenization(), run.dev, &tokens_of)
+        let parts: Vec<_> = decoded.iter().map(|best| target.parts_of(&best.ids)).collect();
+        score(target.tokenization(), run.dev, &parts)
     };
     // What follows from no source is not right or wrong.
     let generates = model.config.task == Task::Generate;

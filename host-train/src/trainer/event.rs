@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Best;
 use crate::config::Metric;
+use crate::data::vectors::Coverage;
 
 /// One line of `history.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +49,9 @@ pub struct EpochRecord {
     pub seconds: f64,
     /// Target tokens a second while training.
     pub tokens_per_second: f64,
+    /// How many source tokens began with a vector from a file, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vectors: Option<Coverage>,
 }
 
 impl EpochRecord {
@@ -87,6 +91,8 @@ pub enum Event<'a> {
         dev_unknown: usize,
         /// Ids of the source and target vocabularies.
         vocab: (usize, usize),
+        /// How many source tokens began with a vector from a file, if there is one.
+        vectors: Option<Coverage>,
         /// Epochs already done.
         epochs_done: usize,
         /// Steps already done.

@@ -15,15 +15,15 @@ pub use evaluate::{Behind, Evaluation, decode_all, decode_groups, evaluate, mean
 pub use event::{End, EpochRecord, Event, Outcome};
 
 use crate::checkpoint::{Checkpoint, RunDir, Snapshot, State};
-use crate::config::{AttentionConfig, Config, DataConfig, ModelConfig, Task};
+use crate::config::{AttentionConfig, Config, DataConfig, EncoderConfig, ModelConfig, Task};
 use crate::data::corpus::check_sides;
-use crate::data::{Dataset, Pair};
+use crate::data::{Dataset, Pair, vectors};
 use crate::error::{Error, Result};
-use crate::model::Seq2Seq;
+use crate::model::{Params, Seq2Seq};
 use crate::optim::{Average, Optimizer};
 use crate::quant::Scheme;
 use crate::schedule::Plateau;
-use crate::vocab::Vocab;
+use crate::vocab::{Vocab, vocabularies};
 use risk::References;
 
 /// What a run does with what its directory already holds.
@@ -63,7 +63,7 @@ pub struct Run<'a> {
 /// # Errors
 /// [`Error::Io`] and [`Error::Checkpoint`] as [`RunDir`] gives them; [`Error::Config`] when a resumed run's
 /// configuration or data is not what it was started with; [`Error::Training`] when there is nothing to learn or to
-/// evaluate, or a loss is not finite. The last checkpoint stays.
+/// evaluate, or a loss is not finite; [`Error::Vectors`] of a file of word vectors. The last checkpoint stays.
 pub fn train(run: &Run<'_>, stop: &AtomicBool, observe: &mut dyn FnMut(&Event<'_>)) -> Result<Outcome> {
     train_from(run, None, stop, observe)
 }
@@ -93,6 +93,7 @@ pub fn train_from(
         dev_pairs: run.dev.len(),
         dev_unknown: work.dev.unknown(),
         vocab: (work.source_vocab.len(), work.target_vocab.len()),
+        vectors: work.state.vectors,
         epochs_done: work.state.epoch,
         steps_done: work.state.step,
         epochs,
@@ -156,20 +157,10 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
     let (source_vocab, target_vocab) = match (&resumed, known) {
         (Some(old), _) => (old.source_vocab.clone(), old.target_vocab.clone()),
         (None, Some(known)) => (known.source_vocab.clone(), known.target_vocab.clone()),
-        (None, None) => (
-            Vocab::build(
-                config.data.source,
-                run.train.iter().map(|p| p.source.as_str()),
-                config.data.min_count,
-            )
-            .with_start(config.data.source_start),
-            Vocab::build(
-                config.data.target,
-                run.train.iter().map(|p| p.target.as_str()),
-                config.data.min_count,
-            )
-            .with_end(config.model.task != Task::Label),
-        ),
+        (None, None) => {
+            let (source, target) = vocabularies(&config.data, run.train)?;
+            (source, target.with_end(config.model.task != Task::Label))
+        }
     };
     check_teachers(run, &source_vocab, &target_vocab)?;
     let train = Dataset::training(run.train, &source_vocab, &target_vocab, &config.data);
@@ -205,7 +196,8 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
         }
         None => {
             let t = &config.train;
-            let model = match init {
+            let fresh = init.is_none();
+            let mut model = match init {
                 Some(init) => taken_over(init, config, &train)?,
                 None if config.qat.is_some() || config.risk.is_some() => {
                     let section = if config.qat.is_some() { "[qat]" } else { "[risk]" };
@@ -214,6 +206,12 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
                     )));
                 }
                 None => Seq2Seq::new(&config.model, source_vocab.len(), target_vocab.len(), t.seed),
+            };
+            let vectors = match &config.model.encoder.vectors {
+                path if fresh && !path.as_os_str().is_empty() => {
+                    Some(vectors::read(path, &source_vocab, source_table(&mut model.params))?)
+                }
+                _ => None,
             };
             let optimizer = Optimizer::new(&config.optimizer, &model.params);
             let average = Average::new(&config.average, &model.params);
@@ -228,6 +226,7 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
                 bad_epochs: 0,
                 plateau: Plateau::default(),
                 data,
+                vectors,
                 partial: None,
             };
             dir.create()?;
@@ -260,13 +259,21 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
     })
 }
 
+/// The source embeddings [source vocabulary, width] among parameters or gradients.
+fn source_table(params: &mut Params) -> &mut [f32] {
+    &mut params.get_mut("encoder.embedding.weight").expect("every encoder has embeddings").data
+}
+
 /// The network of another run, on the grid that the configuration asks for.
 fn taken_over(init: Checkpoint, config: &Config, train: &Dataset) -> Result<Seq2Seq> {
     let Checkpoint { config: old, mut model, .. } = init;
-    // Dropout and what attention should cover are how it is trained, not what it is.
+    // Dropout, what attention should cover and what embeddings start from are how it is trained, not what it is.
     let sizes = |model: &ModelConfig| {
+        let plain = EncoderConfig::default();
+        let (vectors, freeze_vectors) = (plain.vectors, plain.freeze_vectors);
+        let encoder = EncoderConfig { vectors, freeze_vectors, ..model.encoder.clone() };
         let attention = AttentionConfig { coverage_loss: 0.0, ..model.attention.clone() };
-        ModelConfig { dropout: 0.0, embedding_dropout: None, attention, ..model.clone() }
+        ModelConfig { dropout: 0.0, embedding_dropout: None, attention, encoder, ..model.clone() }
     };
     if sizes(&old.model) != sizes(&config.model) {
         return Err(Error::Config(format!(

@@ -1,5 +1,6 @@
 //! All that a caller can do with a model.
 
+use core::cell::Cell;
 use core::ops::ControlFlow;
 
 use kinglet::{Limits, Model, Options, RunError, Session};
@@ -18,7 +19,12 @@ pub fn look(model: &Model<'_>) {
             let _ = vocab.id(token);
             vocab.write(&[id, vocab.sos()], &mut text).expect("a string takes all");
         }
-        assert!(vocab.cut("ab  c\u{e9}").all(|piece| !piece.is_empty()));
+        let text = "ab  c\u{e9} abcab";
+        assert!(vocab.cut(text).all(|piece| !piece.is_empty()));
+        let ids = [const { Cell::new(0) }; 16];
+        let (len, unknown) = vocab.encode(text, &ids).expect("a piece is a token at most");
+        assert!(0 < len && unknown <= len && len <= vocab.cut(text).count());
+        let _ = vocab.encode(text, &ids[..3]);
     }
     let small = Limits { source: 1, target: 1, beam: 1 };
     let large = Limits { source: 4096, target: 4096, beam: 8 };

@@ -276,7 +276,7 @@ impl Parts {
                 let at = 8 + 4 * random.below(3);
                 bytes[at..at + 4].copy_from_slice(&offset.to_le_bytes());
             }
-            _ => bytes[20] ^= 1,
+            _ => bytes[20] ^= random.one(&[1, 2, 3, 128]),
         }
     }
 }

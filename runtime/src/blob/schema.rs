@@ -77,8 +77,8 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// Members in order, little-endian; the last two are one byte: 0 for characters, 1 for words, 2 for the letters of Hangul, plus
-    /// 128 for a start mark.
+    /// Members in order, little-endian; the last two are one byte: 0 for characters, 1 for words, 2 for the letters of Hangul,
+    /// 3 for subwords, plus 128 for a start mark.
     pub fn to_bytes(&self) -> [u8; 21] {
         let mut bytes = [0; 21];
         let ids = [self.size, self.sos, self.eos, self.unk];
@@ -105,6 +105,8 @@ impl Vocabulary {
             1 => Tokens::Words,
             #[cfg(feature = "hangul")]
             2 => Tokens::Hangul,
+            #[cfg(feature = "subwords")]
+            3 => Tokens::Subwords,
             _ => return None,
         };
         Some(Self { size, sos, eos, unk, starts, text, sorted, tokens, start: cut > 127 })
@@ -140,6 +142,10 @@ pub enum Tokens {
     /// As characters, but a Hangul syllable is its two or three letters ([`crate::hangul`]). Blobs that say so load where the
     /// feature `hangul` is on.
     Hangul = 2,
+    /// Words are a mark, which is a space, and characters; neighbours whose joined text is a token become it, those with the lowest
+    /// id first, of equals the leftmost, until none are left (byte-pair encoding, Sennrich et al. 2016; an id is its piece's rank).
+    /// Tokens are joined with nothing, the first mark left out. Blobs that say so load where the feature `subwords` is on.
+    Subwords = 3,
 }
 
 /// The slots of a model, in place: 4 bytes each, see [`Slot::to_bytes`]. At most 256.

@@ -10,6 +10,8 @@ use crate::error::{Fault, LoadError};
 use crate::fixed::MAX_MANTISSA;
 use crate::frame::{Size, arrange};
 use crate::kernels::{Layout, ROWS};
+#[cfg(feature = "subwords")]
+use crate::vocab::Vocab;
 
 /// Most elements of an attention energy, so that the score's sum stays below 2^31.
 const MAX_ENERGY: usize = 512;
@@ -134,6 +136,11 @@ impl Context<'_> {
         ensure(core::str::from_utf8(text).is_ok(), Fault::Vocabulary)?;
         for id in sorted.as_chunks::<2>().0 {
             ensure(u16::from_le_bytes(*id) < v.size, Fault::Vocabulary)?;
+        }
+        #[cfg(feature = "subwords")]
+        if v.tokens == Tokens::Subwords {
+            // What joins is what is found: a table out of order would cut text into other pieces.
+            ensure(Vocab::new(bytes, self.data).is_sorted(), Fault::Vocabulary)?;
         }
         Ok(size)
     }

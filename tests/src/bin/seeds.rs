@@ -58,7 +58,12 @@ fn seeds(dir: &Path) -> Result<usize> {
             }
         }
     }
-    Ok(written)
+    let mut config = tiny::config(Cell::Gru, true, 1, AttentionKind::Additive);
+    (config.encoder.hidden, config.decoder.hidden) = (3, 5);
+    let blob = tiny::of_subwords(&config, Plan::new("tiny", 12, 8), 1)?;
+    fs::write(load.join("subwords"), [&[1], &blob[..]].concat())?;
+    fs::write(decode.join("subwords"), [&CONTROL, &blob[..]].concat())?;
+    Ok(written + 1)
 }
 
 /// Each layout and kind of weights, cell, depth and way to read tokens at least once, and what each must answer:
