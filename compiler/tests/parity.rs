@@ -133,10 +133,17 @@ fn architectures() -> Vec<ModelConfig> {
                                 bidirectional,
                                 ..EncoderConfig::default()
                             },
-                            attention: AttentionConfig { kind, size: 9 },
+                            attention: AttentionConfig { kind, size: 9, ..AttentionConfig::default() },
                             bridge,
-                            decoder: DecoderConfig { cell, embedding: 6, hidden: 13, layers },
+                            decoder: DecoderConfig {
+                                cell,
+                                embedding: 6,
+                                hidden: 13,
+                                layers,
+                                ..DecoderConfig::default()
+                            },
                             dropout: 0.0,
+                            ..ModelConfig::default()
                         });
                     }
                 }
@@ -249,6 +256,23 @@ fn kinds_that_are_not_packed_and_products_that_are_not_there_are_refused() {
     options.plan.kinds.by_name.insert("encoder.rnn.l7".into(), Kind::Int4);
     let message = build(&network(&config, 1), &options).unwrap_err().to_string();
     assert!(message.contains("no product encoder.rnn.l7, but encoder.rnn.l0,"), "{message}");
+}
+
+#[test]
+fn forms_without_a_program_are_refused_by_name() {
+    type Change = fn(&mut ModelConfig);
+    let forms: [(Change, &str); 4] = [
+        (|c| c.encoder.cell = Cell::Peephole, "model.encoder.cell = \"peephole\""),
+        (|c| c.attention.kind = AttentionKind::General, "model.attention.kind = \"general\""),
+        (|c| c.decoder.norm = true, "model.decoder.norm = true"),
+        (|c| c.tie_embeddings = true, "model.tie_embeddings = true"),
+    ];
+    for (change, name) in forms {
+        let mut config = ModelConfig::default();
+        change(&mut config);
+        let refused = build(&network(&config, 1), &options(Fold::Auto)).unwrap_err();
+        assert!(matches!(&refused, Error::Model(reason) if reason.contains(name)), "{refused}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Several networks as one: the mean of their distributions.
 
+use crate::config::Task;
 use crate::error::{Error, Result};
 use crate::model::{Decoding, Seq2Seq, Stepped};
 use crate::nn::loss::log_sum_exp;
@@ -23,6 +24,10 @@ impl<'a> Ensemble<'a> {
     /// [`Error::Config`] when there is none, or the sizes of their vocabularies differ.
     pub fn new(members: Vec<&'a Seq2Seq>) -> Result<Self> {
         let sizes = |model: &Seq2Seq| (model.source_vocab(), model.target_vocab());
+        if let Some(pair) = members.windows(2).find(|pair| pair[0].config.task != pair[1].config.task) {
+            let tasks = (pair[0].config.task, pair[1].config.task);
+            return Err(Error::Config(format!("an ensemble's models share their task, found {tasks:?}")));
+        }
         let Some(first) = members.first().map(|model| sizes(model)) else {
             return Err(Error::Config("an ensemble needs a model".into()));
         };
@@ -42,6 +47,29 @@ impl<'a> Ensemble<'a> {
     /// Number of target ids.
     pub fn target_vocab(&self) -> usize {
         self.members[0].target_vocab()
+    }
+
+    /// Whether it labels the tokens of sources.
+    pub fn labels(&self) -> bool {
+        self.members[0].config.task == Task::Label
+    }
+
+    /// The logits of labels as [`Seq2Seq::label_logits`]; of several networks, logarithms of mean probabilities.
+    pub fn label_logits(&self, sources: &[&[u32]]) -> Vec<Vec<f32>> {
+        let vocab = self.target_vocab();
+        let mut all = self.members[0].label_logits(sources);
+        let others: Vec<_> = self.members[1..].iter().map(|member| member.label_logits(sources)).collect();
+        if others.is_empty() {
+            return all;
+        }
+        for (i, logits) in all.iter_mut().enumerate() {
+            let mut mean = probabilities(logits, vocab);
+            for other in &others {
+                mean.iter_mut().zip(probabilities(&other[i], vocab)).for_each(|(sum, p)| *sum += p);
+            }
+            replace_by_means(logits, &mean, self.members.len());
+        }
+        all
     }
 
     /// All networks about to read the start mark behind `sources`.
@@ -77,9 +105,7 @@ impl Walk<'_> {
                 let more = probabilities(&other.step(tokens).logits, vocab);
                 mean.iter_mut().zip(more).for_each(|(sum, p)| *sum += p);
             }
-            let members = (1 + others.len()) as f64;
-            let log = |sum: f64| (sum / members).max(f64::MIN_POSITIVE).ln() as f32;
-            stepped.logits.iter_mut().zip(mean).for_each(|(logit, sum)| *logit = log(sum));
+            replace_by_means(&mut stepped.logits, &mean, 1 + others.len());
         }
         stepped
     }
@@ -88,6 +114,12 @@ impl Walk<'_> {
     pub fn select(&mut self, rows: &[usize]) {
         self.decodings.iter_mut().for_each(|decoding| decoding.select(rows));
     }
+}
+
+/// Replaces logits by the logarithms of the mean probabilities of so many networks, given their sums.
+fn replace_by_means(logits: &mut [f32], sums: &[f64], members: usize) {
+    let log = |sum: f64| (sum / members as f64).max(f64::MIN_POSITIVE).ln() as f32;
+    logits.iter_mut().zip(sums).for_each(|(logit, &sum)| *logit = log(sum));
 }
 
 fn probabilities(logits: &[f32], vocab: usize) -> Vec<f64> {

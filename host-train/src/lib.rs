@@ -7,6 +7,7 @@ pub mod config;
 pub mod data;
 pub mod ensemble;
 pub mod error;
+mod label;
 pub mod metrics;
 pub mod model;
 pub mod nn;
@@ -16,6 +17,7 @@ pub mod quant;
 #[cfg(feature = "cli")]
 pub mod report;
 pub mod rng;
+pub mod sample;
 pub mod schedule;
 pub mod search;
 pub mod sweep;

@@ -1,6 +1,7 @@
 //! Decoding: greedy and beam search.
 
 use crate::ensemble::Ensemble;
+use crate::label::label;
 use crate::model::{EOS, Stepped};
 use crate::nn::loss::log_sum_exp;
 
@@ -80,12 +81,17 @@ pub fn greedy<'a>(model: impl Into<Ensemble<'a>>, sources: &[Vec<u32>], max_len:
 /// many as are not finished yet those that end are finished and the others live on. The search
 /// stops when `beam_size` are finished; those alive with `max_len` tokens count as finished without an end
 /// mark. Sources are spread over the machine's cores, which changes no result.
+///
+/// A model that labels gives each source the one hypothesis of its most probable labels, whatever the options.
 pub fn beam<'a>(
     model: impl Into<Ensemble<'a>>,
     sources: &[Vec<u32>],
     options: &SearchOptions,
 ) -> Vec<Vec<Hypothesis>> {
     let model = model.into();
+    if model.labels() {
+        return label(&model, sources).into_iter().map(|found| vec![found]).collect();
+    }
     let mut order: Vec<usize> = (0..sources.len()).collect();
     order.sort_by_key(|&i| sources[i].len());
     let mut chunks: Vec<&[usize]> = order.chunks(CHUNK).collect();
@@ -236,10 +242,10 @@ fn insert(best: &mut Vec<Candidate>, candidate: Candidate, capacity: usize) {
 mod tests {
     use super::*;
     use crate::model::Seq2Seq;
-    use crate::model::tests::configs;
+    use crate::model::tests::all;
 
     fn models() -> impl Iterator<Item = Seq2Seq> {
-        configs().into_iter().map(|config| {
+        all().into_iter().map(|config| {
             let mut model = Seq2Seq::new(&config, 7, 6, 9);
             // Peaked and input-dependent distributions, so that search has something to find.
             model.params.iter_mut().for_each(|t| t.data.iter_mut().for_each(|v| *v *= 3.0));

@@ -32,6 +32,8 @@ pub const MARKS: [&str; 4] = ["<pad>", "<s>", "</s>", "<unk>"];
 pub struct Vocab {
     cut: Tokens,
     start: bool,
+    /// Whether they end with the end mark.
+    end: bool,
     tokens: Vec<String>,
     ids: HashMap<String, u32>,
     /// Which neighbours become one; empty but for subwords.
@@ -147,7 +149,7 @@ impl Vocab {
         let tokens: Vec<String> = MARKS.iter().map(|mark| (*mark).to_owned()).chain(tokens).collect();
         let ids = (0u32..).zip(&tokens).skip(MARKS.len()).map(|(id, token)| (token.clone(), id)).collect();
         let joins = if cut == Tokens::Subwords { subwords::joins(&ids) } else { Joins::new() };
-        Self { cut, start: false, tokens, ids, joins }
+        Self { cut, start: false, end: true, tokens, ids, joins }
     }
 
     /// The tokens of a file from elsewhere, which become ids 4 onwards in their order.
@@ -159,6 +161,12 @@ impl Vocab {
     #[must_use]
     pub fn with_start(self, start: bool) -> Self {
         Self { start, ..self }
+    }
+
+    /// The same vocabulary whose sentences end with the end mark, or do not, as those of labels.
+    #[must_use]
+    pub fn with_end(self, end: bool) -> Self {
+        Self { end, ..self }
     }
 
     /// Reads the text of a vocabulary file; `path` appears in errors only.
@@ -221,9 +229,9 @@ impl Vocab {
         self.cut
     }
 
-    /// Marks of a sentence, 1 or 2: the end mark behind it and, where it has one, the start mark before it.
+    /// Marks of a sentence, 0 to 2: where it has them, the end mark behind it and the start mark before it.
     pub fn marks(&self) -> usize {
-        1 + usize::from(self.start)
+        usize::from(self.end) + usize::from(self.start)
     }
 
     /// Whether sentences begin with the start mark.
@@ -282,8 +290,8 @@ impl Vocab {
     }
 
     fn between_marks(&self, Encoded { ids, unknown }: Encoded) -> Encoded {
-        let start = self.start.then_some(SOS);
-        Encoded { ids: start.into_iter().chain(ids).chain([EOS]).collect(), unknown }
+        let (start, end) = (self.start.then_some(SOS), self.end.then_some(EOS));
+        Encoded { ids: start.into_iter().chain(ids).chain(end).collect(), unknown }
     }
 
     /// The tokens of ids, one for each.
@@ -384,6 +392,8 @@ mod tests {
         let vocab = vocab.with_start(true);
         assert_eq!(vocab.sentence("b?"), Encoded { ids: vec![SOS, 5, UNK, EOS], unknown: 1 });
         assert_eq!(vocab.sentence("").ids.len(), vocab.marks());
+        let labels = vocab.with_start(false).with_end(false);
+        assert_eq!((labels.sentence("b?").ids, labels.marks()), (vec![5, UNK], 0));
     }
 
     #[test]

@@ -24,10 +24,11 @@ pub fn config(cell: Cell, bidirectional: bool, layers: usize, attention: Attenti
             bidirectional,
             ..EncoderConfig::default()
         },
-        attention: AttentionConfig { kind: attention, size: 7 },
+        attention: AttentionConfig { kind: attention, size: 7, ..AttentionConfig::default() },
         bridge: Bridge::Linear,
-        decoder: DecoderConfig { cell, embedding: 4, hidden: 9, layers },
+        decoder: DecoderConfig { cell, embedding: 4, hidden: 9, layers, ..DecoderConfig::default() },
         dropout: 0.0,
+        ..ModelConfig::default()
     }
 }
 

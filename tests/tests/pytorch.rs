@@ -68,7 +68,7 @@ fn agree(checkpoint: &Checkpoint, found: &[Hypothesis], expected: &Value) {
 
 #[test]
 fn imported_networks_decode_as_in_pytorch() {
-    for name in ["tut1", "tut3"] {
+    for name in ["tut1", "tut2", "tut3"] {
         let Tutorial { files, cases, dir } = tutorial(name);
         let run = dir.path().join("run");
         pytorch::import(&files).unwrap().save(&run).unwrap();

@@ -7,7 +7,7 @@ use kinglet_train::model::Tensor;
 use super::product::{Columns, Input, Row, views};
 use super::token::Token;
 use super::{Builder, State};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::quantize::{GATE, Width};
 use crate::tiles;
 
@@ -53,6 +53,9 @@ impl<'a> Builder<'a> {
         match spec.cell {
             Cell::Gru => self.gru(&spec, &inputs),
             Cell::Lstm => self.lstm(&spec, &inputs),
+            Cell::Rnn | Cell::Relu | Cell::Peephole => {
+                Err(Error::Model(format!("there is no program yet for the cell of {}", spec.name)))
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! The encode program: encoder layers, the bridge to the decoder's state, the attention's keys.
 
 use kinglet::blob::schema::{Activation, Extent, Kind, Op, Over, View};
-use kinglet_train::config::{AttentionKind, Bridge, Cell, ModelConfig};
+use kinglet_train::config::{AttentionKind, Bridge, ModelConfig};
 
 use super::cells::CellSpec;
 use super::product::{Columns, Input, LinearSpec};
@@ -33,7 +33,7 @@ impl<'a> Builder<'a> {
         let decoder = &config.decoder;
         (0..decoder.layers)
             .map(|layer| {
-                if config.bridge == Bridge::Copy && decoder.cell == Cell::Lstm {
+                if config.bridge == Bridge::Copy && decoder.cell.keeps_cell() {
                     // The encoder's share of what saturates is told too.
                     self.grid(&format!("encoder.rnn.l{layer}.cell"))?;
                 }
@@ -114,14 +114,14 @@ impl<'a> Builder<'a> {
             below = out;
         }
         if config.bridge == Bridge::Linear {
-            let ops = self.bridge(config.decoder.cell, &top, decoder)?;
+            let ops = self.bridge(&top, decoder)?;
             program.pass(Over::Once, &ops);
         }
         Ok(Encoded { outputs: below })
     }
 
     /// `tanh(W [h_forward; h_backward] + b)` cut into the decoder's states: all hidden states, then all cells.
-    fn bridge(&mut self, cell: Cell, top: &[State], decoder: &[State]) -> Result<Vec<Op>> {
+    fn bridge(&mut self, top: &[State], decoder: &[State]) -> Result<Vec<Op>> {
         let (weight, bias) = (self.tensor("encoder.fc.weight")?, self.tensor("encoder.fc.bias")?);
         let mut inputs = Vec::new();
         let mut start = 0;
@@ -133,10 +133,7 @@ impl<'a> Builder<'a> {
         }
         let hidden = decoder.iter().map(|s| (s.hidden, 0));
         let cells = decoder.iter().filter_map(|s| Some((s.cell?, 15 - s.cell_bits)));
-        let targets: Vec<(u8, u8)> = match cell {
-            Cell::Gru => hidden.collect(),
-            Cell::Lstm => hidden.chain(cells).collect(),
-        };
+        let targets: Vec<(u8, u8)> = hidden.chain(cells).collect();
         let mut row = 0;
         let mut ops = Vec::new();
         for (index, (slot, shift)) in targets.into_iter().enumerate() {

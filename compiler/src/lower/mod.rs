@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use kinglet::blob::schema::{Description, Extent, Kind, Slot, Slots, View};
 use kinglet::kernels::Layout;
-use kinglet_train::config::{AttentionKind, Cell};
+use kinglet_train::config::{AttentionKind, Cell, ModelConfig};
 use kinglet_train::model::{Params, Seq2Seq, Tensor};
 use kinglet_train::quant::Scheme;
 use kinglet_train::vocab::Vocab;
@@ -142,6 +142,7 @@ pub fn lower<'a>(
         limits: BTreeMap::new(),
     };
     let config = &source.model.config;
+    expressible(config)?;
     let attention = config.attention.kind != AttentionKind::None;
     let states = builder.decoder_states(config)?;
     let mut encode = Program::default();
@@ -174,6 +175,17 @@ pub fn lower<'a>(
         errors: builder.errors.relative(),
         limits: builder.limits,
     })
+}
+
+/// Refuses what no program is made for yet.
+///
+/// # Errors
+/// [`Error::Model`] names the setting.
+pub fn expressible(config: &ModelConfig) -> Result<()> {
+    match config.beyond_grid() {
+        Some(form) => Err(Error::Model(format!("there is no program yet for {form}"))),
+        None => Ok(()),
+    }
 }
 
 /// Slots of a recurrent state.
@@ -241,12 +253,11 @@ impl<'a> Builder<'a> {
     /// Slots of a new recurrent state; `name` is the cell's.
     fn state(&mut self, extent: Extent, cell: Cell, units: usize, name: &str) -> Result<State> {
         let hidden = self.slot(extent, Kind::I16, units)?;
-        let (cell, cell_bits) = match cell {
-            Cell::Gru => (None, 0),
-            Cell::Lstm => {
-                let slot = self.slot(extent, Kind::I16, units)?;
-                (Some(slot), self.grid(&format!("{name}.cell"))?.0)
-            }
+        let (cell, cell_bits) = if cell.keeps_cell() {
+            let slot = self.slot(extent, Kind::I16, units)?;
+            (Some(slot), self.grid(&format!("{name}.cell"))?.0)
+        } else {
+            (None, 0)
         };
         Ok(State { hidden, cell, cell_bits, units: units as u16 })
     }

@@ -27,7 +27,7 @@ pub use atomic::write as write_atomically;
 pub use run::{Best, Partial, Resumed, RunDir, Snapshot, State};
 pub use tensors::{checksum, load as load_tensors, save as save_tensors};
 
-use crate::config::{Config, Tokens};
+use crate::config::{Config, Task, Tokens};
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 use crate::model::Seq2Seq;
@@ -117,6 +117,7 @@ fn load_setup(dir: &Path) -> Result<(Config, Vocab, Vocab)> {
     let source_vocab = load_vocab(config.data.source, dir.join("vocab.source.txt"))?;
     let source_vocab = source_vocab.with_start(config.data.source_start);
     let target_vocab = load_vocab(config.data.target, dir.join("vocab.target.txt"))?;
+    let target_vocab = target_vocab.with_end(config.model.task != Task::Label);
     Ok((config, source_vocab, target_vocab))
 }
 

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 
 use crate::checkpoint::Checkpoint;
+use crate::cli::Usage;
 use crate::cli::options::DecodingArgs;
+use crate::config::Task;
 use crate::ensemble::Ensemble;
 use crate::search::SearchOptions;
 use crate::trainer::decode_all;
@@ -43,6 +45,9 @@ const MOST: usize = 1024;
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let checkpoints = Checkpoint::load_all(&args.checkpoint)?;
     let first = &checkpoints[0];
+    if first.config.model.task == Task::Generate {
+        return Err(Usage("this model answers no sources; see kinglet-train sample".into()).into());
+    }
     let options = args.decoding.search(args.num_hypotheses.into(), first.config.data.max_target_len)?;
     let mut decoder = Decoder {
         threads: args.threads.unwrap_or(first.config.train.threads),

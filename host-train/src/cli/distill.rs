@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use anyhow::bail;
 
 use crate::checkpoint::{Checkpoint, write_atomically};
+use crate::cli::Usage;
 use crate::cli::options::DecodingArgs;
+use crate::config::Task;
 use crate::data::{Pair, corpus};
 use crate::trainer::decode_groups;
 
@@ -44,6 +46,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let Checkpoint { config, source_vocab, target_vocab, .. } = &checkpoints[0];
     let options = args.decoding.search(args.num_hypotheses.into(), config.data.max_target_len)?;
     let threads = args.threads.unwrap_or(config.train.threads);
+    if config.model.task != Task::Transduce {
+        return Err(Usage(
+            "only models that answer a source with a target are distilled by their answers".into(),
+        )
+        .into());
+    }
     let pairs = corpus::read(&args.data)?;
     let decoded = decode_groups(Checkpoint::ensemble(&checkpoints)?, source_vocab, &pairs, &options, threads);
 

@@ -13,6 +13,7 @@ pub mod options;
 pub mod pipe;
 pub mod progress;
 pub mod report;
+pub mod sample;
 pub mod sweep;
 pub mod train;
 
@@ -40,6 +41,7 @@ enum Command {
     Import(import::Args),
     Export(export::Args),
     Report(report::Args),
+    Sample(sample::Args),
     Sweep(sweep::Args),
 }
 
@@ -78,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Export(args) => export::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Report(args) => report::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Sample(args) => sample::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Sweep(args) => sweep::run(&args),
     };
     result.unwrap_or_else(|error| report("kinglet-train", &error))

@@ -21,7 +21,7 @@ pub struct Args {
     /// learning rate and for 8 epochs]
     #[arg(long, value_name = "FILE", required_unless_present_any = ["resume", "init"])]
     config: Option<PathBuf>,
-    /// Training pairs, a line each: `source<TAB>target`
+    /// Training pairs, a line each: `source<TAB>target`; for a model that generates, targets alone
     #[arg(long, value_name = "FILE")]
     train: PathBuf,
     /// Pairs that tell which epoch is the best
@@ -87,8 +87,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let init = args.init.as_deref().map(Checkpoint::load).transpose()?;
     let teachers = Checkpoint::load_all(&args.teacher)?;
-    let train = corpus::read(&args.train)?;
-    let dev = corpus::read(&args.dev)?;
+    let train = corpus::read_for(&args.train, &config)?;
+    let dev = corpus::read_for(&args.dev, &config)?;
     let start = match (args.resume, args.force) {
         (true, _) => Start::Resume,
         (_, true) => Start::Overwrite,

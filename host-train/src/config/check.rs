@@ -31,6 +31,8 @@ impl Config {
         let mut reals = vec![
             ("data.subwords.dropout", self.data.subwords.dropout, 0.0, 1.0),
             ("model.dropout", m.dropout, 0.0, 0.95),
+            ("model.embedding_dropout", m.embedding_dropout.unwrap_or(0.0), 0.0, 0.95),
+            ("model.attention.coverage_loss", m.attention.coverage_loss, 0.0, 1e3),
             ("train.clip_norm", t.clip_norm, 0.0, 1e6),
             ("train.label_smoothing", t.label_smoothing, 0.0, 0.9),
             ("optimizer.learning_rate", self.optimizer.learning_rate, 1e-9, 10.0),
@@ -105,21 +107,48 @@ impl Config {
             // TOML's integers have 64 bits with a sign.
             return Err(Error::Config(format!("train.seed must be at most {}, found {}", i64::MAX, t.seed)));
         }
-        let (e, d) = (&m.encoder, &m.decoder);
-        let unlike = e.bidirectional || e.cell != d.cell || e.hidden != d.hidden || e.layers != d.layers;
-        if m.bridge == Bridge::Copy && unlike {
-            return Err(Error::Config(
-                "model.bridge = \"copy\" needs a one-directional encoder with the decoder's cell, hidden \
-                 and layers; use bridge = \"linear\""
-                    .into(),
-            ));
-        }
-        if e.freeze_vectors && e.vectors.as_os_str().is_empty() {
+        m.check_wiring()?;
+        self.check_task()?;
+        self.check_subwords()?;
+        if m.encoder.freeze_vectors && m.encoder.vectors.as_os_str().is_empty() {
             return Err(Error::Config(
                 "model.encoder.freeze_vectors needs model.encoder.vectors, a file".into(),
             ));
         }
-        self.check_subwords()
+        match (&self.qat, m.beyond_grid()) {
+            (Some(_), Some(form)) => Err(Error::Config(format!(
+                "[qat] has no integer grid yet for {form}: train it in floating point"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Config {
+    /// Refuses what a task has no use for.
+    fn check_task(&self) -> Result<()> {
+        let (task, metric) = (self.model.task, self.train.metric);
+        let feeds = self.exposure.kind == ExposureKind::Teacher;
+        let wrong = match task {
+            Task::Transduce => None,
+            _ if self.risk.is_some() => Some("[risk] compares answers to sources".to_owned()),
+            Task::Label if [self.data.source, self.data.target].contains(&Tokens::Subwords) => Some(
+                "labels are of whole tokens; data.source and data.target must not be \"subwords\"".into(),
+            ),
+            Task::Generate if !self.model.encoder.vectors.as_os_str().is_empty() => {
+                Some("model.encoder.vectors is of sources, which there are none".into())
+            }
+            Task::Label if !feeds => Some("[exposure] is for decoders, which read tokens".into()),
+            Task::Label if metric == Metric::FreePpl => {
+                Some("train.metric = \"free_ppl\" is for decoders, which read tokens".into())
+            }
+            Task::Generate if !metric.is_of_losses() => {
+                Some(format!("train.metric = \"{}\" compares answers to sources; use \"ppl\"", metric.name()))
+            }
+            Task::Label | Task::Generate => None,
+        };
+        let name = if task == Task::Label { "label" } else { "generate" };
+        wrong.map_or(Ok(()), |why| Err(Error::Config(format!("model.task = \"{name}\" does not fit: {why}"))))
     }
 
     fn check_subwords(&self) -> Result<()> {

@@ -7,6 +7,7 @@ mod keys;
 mod model;
 mod sequence;
 mod train;
+mod wiring;
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -15,6 +16,7 @@ pub(crate) use keys::merge;
 pub use model::*;
 pub use sequence::*;
 pub use train::*;
+pub use wiring::Part;
 
 use crate::error::{Error, Result};
 
@@ -175,7 +177,6 @@ mod tests {
             ("[risk]\nweight = 2.0", "risk.weight must be 0 to 1, found 2"),
             ("[distill]\ntemperature = 0.0", "distill.temperature must be 0.1 to 100, found 0"),
             ("[data]\nsource = \"letters\"", "unknown variant `letters`"),
-            ("[model]\nbridge = \"copy\"", "needs a one-directional encoder"),
             ("[model.encoder]\nfreeze_vectors = true", "needs model.encoder.vectors"),
             ("[data.subwords]\nsize = 9", "unknown key data.subwords.size; expected one of dropout, shared"),
             (

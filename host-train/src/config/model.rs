@@ -64,16 +64,81 @@ pub enum Cell {
     Gru,
     /// Long short-term memory, gates i, f, g, o.
     Lstm,
+    /// Elman's cell with the hyperbolic tangent.
+    Rnn,
+    /// Elman's cell with the rectifier.
+    Relu,
+    /// Long short-term memory whose gates look at the cell state, with a weight a unit.
+    Peephole,
 }
 
-/// How the decoder looks back at the source.
+impl Cell {
+    /// All there are.
+    pub const ALL: [Self; 5] = [Self::Gru, Self::Lstm, Self::Rnn, Self::Relu, Self::Peephole];
+
+    /// Rows of its weight matrices a unit.
+    pub fn gates(self) -> usize {
+        match self {
+            Self::Gru => 3,
+            Self::Lstm | Self::Peephole => 4,
+            Self::Rnn | Self::Relu => 1,
+        }
+    }
+
+    /// Whether it has a cell state beside the hidden state.
+    pub fn keeps_cell(self) -> bool {
+        matches!(self, Self::Lstm | Self::Peephole)
+    }
+}
+
+/// What a network makes of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// A target of its own length: encoder and decoder.
+    Transduce,
+    /// A token for each of the source's: encoder and output layer.
+    Label,
+    /// Targets without a source: a decoder alone, a language model.
+    Generate,
+}
+
+/// How the decoder looks back at the source: the score of a source position with encoder output `e`, given a decoder state `s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AttentionKind {
     /// Only the encoder's final state is handed over.
     None,
-    /// `score = v . tanh(W_q s + W_k h + b)` (Bahdanau et al. 2015).
+    /// `v · tanh(W_q s + W_k e + b)` (Bahdanau et al. 2015).
     Additive,
+    /// `e · s` (Luong et al. 2015).
+    Dot,
+    /// `(W_a e) · s` (Luong et al. 2015).
+    General,
+    /// `v_a · tanh(W_a [s; e])` (Luong et al. 2015).
+    Concat,
+    /// The cosine of the angle between `s` and `e`, or `W_a e` where widths differ, times a learned temperature.
+    Cosine,
+}
+
+impl AttentionKind {
+    /// All that attend.
+    pub const ALL: [Self; 5] = [Self::Additive, Self::Dot, Self::General, Self::Concat, Self::Cosine];
+
+    /// Whether a score passes through a layer of energies, as wide as `attention.size`; otherwise it is a product of two vectors.
+    pub fn has_energies(self) -> bool {
+        matches!(self, Self::Additive | Self::Concat)
+    }
+}
+
+/// Which state attends, and what reads the context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// The state before the step; cell and output layer read the context (Bahdanau et al. 2015).
+    Before,
+    /// The state after it; the output layer reads `tanh(W_c [context; state])` (Luong et al. 2015).
+    After,
 }
 
 /// What starts the decoder's state.
@@ -100,6 +165,12 @@ pub struct EncoderConfig {
     pub layers: usize,
     /// Whether every layer also runs from the end to the start.
     pub bidirectional: bool,
+    /// Whether the only direction is from the end to the start (Sutskever et al. 2014).
+    pub reverse: bool,
+    /// Whether a layer that reads as many values as it has puts out their sum with its state.
+    pub residual: bool,
+    /// Whether what a layer puts out is normalised (Ba et al. 2016).
+    pub norm: bool,
     /// File of word vectors, as GloVe or word2vec write them, that source embeddings start from; none when empty.
     pub vectors: PathBuf,
     /// Whether source embeddings stay as they start.
@@ -118,12 +189,20 @@ pub struct DecoderConfig {
     pub hidden: usize,
     /// Stacked layers.
     pub layers: usize,
+    /// As the encoder's. The lowest layer has a sum only if it reads nothing but the embedding.
+    pub residual: bool,
+    /// As the encoder's.
+    pub norm: bool,
+    /// Without attention: whether cell and output layer read the encoder's final state in every step (Cho et al. 2014).
+    pub context: bool,
 }
 
 /// The network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ModelConfig {
+    /// What it does.
+    pub task: Task,
     /// Encoder sizes.
     pub encoder: EncoderConfig,
     /// Attention.
@@ -132,8 +211,13 @@ pub struct ModelConfig {
     pub bridge: Bridge,
     /// Decoder sizes.
     pub decoder: DecoderConfig,
-    /// Dropout probability on embeddings, between layers and before the output layer.
+    /// Whether the output layer's weights are the target embeddings (Press and Wolf 2017).
+    pub tie_embeddings: bool,
+    /// Dropout probability between layers and before the output layer.
     pub dropout: f32,
+    /// Dropout probability on embeddings; `dropout` where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding_dropout: Option<f32>,
 }
 
 /// Attention sizes.
@@ -142,8 +226,15 @@ pub struct ModelConfig {
 pub struct AttentionConfig {
     /// Its form.
     pub kind: AttentionKind,
-    /// Width of queries and keys.
+    /// Width of energies, where the kind has them.
     pub size: usize,
+    /// Which state attends.
+    pub place: Place,
+    /// With `place = "after"`: whether the lowest cell reads what the output layer read in the step before.
+    pub input_feeding: bool,
+    /// How much of the loss is the squared distance from 1 of the attention that each source position gets in all steps
+    /// together (Xu et al. 2015, section 4.2.1).
+    pub coverage_loss: f32,
 }
 
 /// What quantization-aware training imitates.
@@ -202,6 +293,9 @@ impl Default for EncoderConfig {
             hidden: 128,
             layers: 1,
             bidirectional: true,
+            reverse: false,
+            residual: false,
+            norm: false,
             vectors: PathBuf::new(),
             freeze_vectors: false,
         }
@@ -210,24 +304,41 @@ impl Default for EncoderConfig {
 
 impl Default for DecoderConfig {
     fn default() -> Self {
-        Self { cell: Cell::Gru, embedding: 64, hidden: 128, layers: 1 }
+        Self {
+            cell: Cell::Gru,
+            embedding: 64,
+            hidden: 128,
+            layers: 1,
+            residual: false,
+            norm: false,
+            context: false,
+        }
     }
 }
 
 impl Default for AttentionConfig {
     fn default() -> Self {
-        Self { kind: AttentionKind::Additive, size: 128 }
+        Self {
+            kind: AttentionKind::Additive,
+            size: 128,
+            place: Place::Before,
+            input_feeding: false,
+            coverage_loss: 0.0,
+        }
     }
 }
 
 impl Default for ModelConfig {
     fn default() -> Self {
         Self {
+            task: Task::Transduce,
             encoder: EncoderConfig::default(),
             attention: AttentionConfig::default(),
             bridge: Bridge::Linear,
             decoder: DecoderConfig::default(),
+            tie_embeddings: false,
             dropout: 0.2,
+            embedding_dropout: None,
         }
     }
 }

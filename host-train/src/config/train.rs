@@ -17,6 +17,14 @@ pub enum Metric {
     Exact,
     /// Corpus BLEU of n-grams up to 4 tokens, every line with its one reference.
     Bleu,
+    /// Percent of reference tokens that the hypothesis has in the same place.
+    Acc,
+    /// F1 of the spans that labels `B-kind`, `I-kind` behind a line's first one mark.
+    Slot,
+    /// Percent of lines whose first label is right.
+    Intent,
+    /// Percent of lines that are exactly right: `exact` by the name that slot filling has for it.
+    Line,
     /// Mean negative log-likelihood of a target token.
     Loss,
     /// Perplexity of a target token behind the reference's tokens.

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use crate::config::{Config, Task};
 use crate::error::{Error, Result};
+use crate::vocab::cut;
 
 /// One line of a corpus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,38 +42,103 @@ pub fn read(path: &Path) -> Result<Vec<Pair>> {
 /// # Errors
 /// [`Error::Corpus`] as for [`read`].
 pub fn parse(bytes: &[u8], path: &Path) -> Result<Vec<Pair>> {
-    let fail = |line: usize, reason: String| Err(Error::Corpus { path: path.into(), line, reason });
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    if bytes.is_empty() {
-        return fail(1, "the file is empty; expected lines of source<TAB>target".into());
-    }
-    let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    let mut pairs = Vec::new();
-    for (index, raw) in body.split(|&b| b == b'\n').enumerate() {
-        let line = index + 1;
-        let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
-        let text = match std::str::from_utf8(raw) {
-            Ok(text) => text,
-            Err(e) => return fail(line, format!("not UTF-8 from byte {} of the line", e.valid_up_to() + 1)),
-        };
+    let pair = |text: &str| {
         if text.is_empty() {
-            return fail(line, "empty line; expected source<TAB>target".into());
+            return Err("empty line; expected source<TAB>target".into());
         }
         let Some((source, target)) = text.split_once('\t') else {
-            return fail(line, "no tab; expected source<TAB>target".into());
+            return Err("no tab; expected source<TAB>target".into());
         };
         if target.contains('\t') {
             let tabs = 1 + target.matches('\t').count();
-            return fail(line, format!("{tabs} tabs; expected exactly one between source and target"));
+            return Err(format!("{tabs} tabs; expected exactly one between source and target"));
         }
         for (name, side) in [("source", source), ("target", target)] {
             if side.trim().is_empty() {
-                return fail(line, format!("the {name} is empty; expected source<TAB>target"));
+                return Err(format!("the {name} is empty; expected source<TAB>target"));
             }
         }
-        pairs.push(Pair { source: source.into(), target: target.into() });
+        Ok(Pair { source: source.into(), target: target.into() })
+    };
+    lines(bytes, path, "lines of source<TAB>target", pair)
+}
+
+/// The pairs that lines are, or the reason why the first that is none is not.
+fn lines(
+    bytes: &[u8],
+    path: &Path,
+    expected: &str,
+    pair: impl Fn(&str) -> std::result::Result<Pair, String>,
+) -> Result<Vec<Pair>> {
+    let fail = |line: usize, reason: String| Error::Corpus { path: path.into(), line, reason };
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    if bytes.is_empty() {
+        return Err(fail(1, format!("the file is empty; expected {expected}")));
     }
-    Ok(pairs)
+    let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let read = |(index, raw): (usize, &[u8])| {
+        let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
+        let text = std::str::from_utf8(raw)
+            .map_err(|e| format!("not UTF-8 from byte {} of the line", e.valid_up_to() + 1));
+        text.and_then(&pair).map_err(|reason| fail(index + 1, reason))
+    };
+    body.split(|&b| b == b'\n').enumerate().map(read).collect()
+}
+
+/// Reads the corpus of a task: pairs, or for a language model lines of targets alone, whose sources are empty. Labels are as many
+/// as what they label.
+///
+/// # Errors
+/// As [`read`] and [`check_sides`].
+pub fn read_for(path: &Path, config: &Config) -> Result<Vec<Pair>> {
+    let pairs = match config.model.task {
+        Task::Transduce | Task::Label => read(path)?,
+        Task::Generate => {
+            let bytes = std::fs::read(path).map_err(|source| Error::Io {
+                action: "read",
+                path: path.into(),
+                source,
+            })?;
+            parse_lines(&bytes, path)?
+        }
+    };
+    check_sides(&pairs, config, path).map(|()| pairs)
+}
+
+/// Cuts the bytes of a file of targets into pairs without sources; `path` appears in errors only.
+///
+/// # Errors
+/// [`Error::Corpus`] with the line when a line is empty, is not UTF-8 or has a tab, and when the file holds no lines.
+pub fn parse_lines(bytes: &[u8], path: &Path) -> Result<Vec<Pair>> {
+    let pair = |text: &str| match text {
+        text if text.trim().is_empty() => Err("empty line; expected a target".into()),
+        text if text.contains('\t') => Err("a tab; expected a target alone".into()),
+        text => Ok(Pair { source: String::new(), target: text.into() }),
+    };
+    lines(bytes, path, "a line each", pair)
+}
+
+/// Checks that labels are as many as the tokens that they label: those of the source and, where sources begin with the start
+/// mark, that mark.
+///
+/// # Errors
+/// [`Error::Corpus`] with the line of the first pair whose counts differ; `path` appears in it only.
+pub fn check_sides(pairs: &[Pair], config: &Config, path: &Path) -> Result<()> {
+    if config.model.task != Task::Label {
+        return Ok(());
+    }
+    let start = usize::from(config.data.source_start);
+    for (index, pair) in pairs.iter().enumerate() {
+        let expected = cut(config.data.source, &pair.source).len() + start;
+        let found = cut(config.data.target, &pair.target).len();
+        if found != expected {
+            let mark = if start > 0 { " and one for the start mark" } else { "" };
+            let reason =
+                format!("expected {expected} labels, one for each source token{mark}, found {found}");
+            return Err(Error::Corpus { path: path.into(), line: index + 1, reason });
+        }
+    }
+    Ok(())
 }
 
 /// The pairs as the text of a corpus file, the inverse of [`parse`].
@@ -140,6 +207,40 @@ mod tests {
         assert!(failure(b"").starts_with("x.tsv:1: the file is empty"));
         let missing = read(Path::new("/nowhere/x.tsv")).unwrap_err().to_string();
         assert!(missing.starts_with("cannot read /nowhere/x.tsv"), "{missing}");
+    }
+
+    #[test]
+    fn labels_are_as_many_as_what_they_label() {
+        let mut config = Config::default();
+        (config.model.task, config.data.source) = (Task::Label, crate::config::Tokens::Words);
+        let check = |config: &Config, pairs: &[Pair]| check_sides(pairs, config, Path::new("x.tsv"));
+        let pairs = [pair("a b", "X Y"), pair("a b c", "X Y")];
+        assert!(check(&config, &pairs[..1]).is_ok());
+        let message = check(&config, &pairs).unwrap_err().to_string();
+        assert_eq!(message, "x.tsv:2: expected 3 labels, one for each source token, found 2");
+        config.data.source_start = true;
+        assert!(check(&config, &[pair("a", "INTENT X")]).is_ok());
+        let message = check(&config, &pairs).unwrap_err().to_string();
+        assert!(
+            message.starts_with("x.tsv:1: expected 3 labels") && message.contains("start mark"),
+            "{message}"
+        );
+        config.model.task = Task::Transduce;
+        assert!(check(&config, &pairs).is_ok());
+    }
+
+    #[test]
+    fn targets_alone_are_lines_without_tabs() {
+        let parse = |text: &str| parse_lines(text.as_bytes(), Path::new("x.txt"));
+        let expected = vec![pair("", "a b"), pair("", "c")];
+        assert_eq!(parse("a b\r\nc\n").unwrap(), expected);
+        for (text, expected) in [
+            ("a\n\nb", "x.txt:2: empty line; expected a target"),
+            ("a\tb", "x.txt:1: a tab; expected a target alone"),
+            ("", "x.txt:1: the file is empty; expected a line each"),
+        ] {
+            assert_eq!(parse(text).unwrap_err().to_string(), expected);
+        }
     }
 
     #[test]

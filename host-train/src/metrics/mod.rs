@@ -1,15 +1,17 @@
-//! Word, token and character error rates, exact match and BLEU, counted as the field does.
+//! Word, token and character error rates, exact match, BLEU, and accuracy of labels and slots, counted as the field does.
 //!
 //! For the error rates, several lines with one source are alternatives: each distinct source is one case, and any of its
-//! targets is right. Exact match and BLEU count lines.
+//! targets is right. All others count lines.
 
 mod bleu;
 mod edit;
+mod slots;
 
 use serde::{Deserialize, Serialize};
 
 pub use bleu::Bleu;
 pub use edit::edit_distance;
+pub use slots::Labels;
 
 use crate::config::{Metric, Tokens};
 use crate::data::Pair;
@@ -39,6 +41,9 @@ pub struct Scores {
     /// Common n-grams of hypotheses and lines.
     #[serde(rename = "bleu_counts")]
     pub bleu: Bleu,
+    /// Labels of lines, place by place.
+    #[serde(flatten)]
+    pub labels: Labels,
 }
 
 /// Scores one hypothesis for each distinct source of `pairs`, in the order of their first lines
@@ -61,7 +66,10 @@ pub fn score<S: AsRef<str>>(how: Tokens, pairs: &[Pair], hypotheses: &[Vec<S>]) 
         scores.reference_tokens += length;
         scores.char_edits += char_edits;
         scores.reference_chars += char_length;
-        references.iter().for_each(|reference| scores.bleu.add(&hypothesis, reference));
+        for reference in &references {
+            scores.bleu.add(&hypothesis, reference);
+            scores.labels.add(&hypothesis, reference);
+        }
     }
     scores
 }
@@ -95,6 +103,10 @@ impl Scores {
             Metric::Cer => Some(self.cer()),
             Metric::Exact => Some(self.exact()),
             Metric::Bleu => Some(self.bleu.score()),
+            Metric::Acc => Some(self.labels.accuracy()),
+            Metric::Slot => Some(self.labels.slot_f1()),
+            Metric::Intent => Some(percent(self.labels.right_intents, self.lines)),
+            Metric::Line => Some(self.exact()),
             Metric::Loss | Metric::Ppl | Metric::FreePpl => None,
         }
     }
@@ -109,6 +121,10 @@ impl Metric {
             Self::Cer => "cer",
             Self::Exact => "exact",
             Self::Bleu => "bleu",
+            Self::Acc => "acc",
+            Self::Slot => "slot",
+            Self::Intent => "intent",
+            Self::Line => "line",
             Self::Loss => "loss",
             Self::Ppl => "ppl",
             Self::FreePpl => "free_ppl",
@@ -122,7 +138,7 @@ impl Metric {
 
     /// Whether more is better.
     pub fn rises(self) -> bool {
-        matches!(self, Self::Exact | Self::Bleu)
+        matches!(self, Self::Exact | Self::Bleu | Self::Acc | Self::Slot | Self::Intent | Self::Line)
     }
 
     /// Whether `new` beats `old`.

@@ -6,6 +6,7 @@ use crate::config::{self, ModelConfig};
 use crate::nn::buffer::Buffer;
 use crate::nn::linear::Linear;
 use crate::nn::math::tanh;
+use crate::nn::matrix::add;
 use crate::nn::params::{Gradients, Layout};
 use crate::nn::rnn::{Layer, State};
 use crate::nn::stack::{List, push};
@@ -33,15 +34,12 @@ impl Bridge {
     pub(super) fn declare(layout: &mut Layout, config: &ModelConfig) -> Self {
         let directions = if config.encoder.bidirectional { 2 } else { 1 };
         let decoder = &config.decoder;
-        let pieces = match decoder.cell {
-            config::Cell::Gru => decoder.layers,
-            config::Cell::Lstm => 2 * decoder.layers,
-        };
+        let pieces = if decoder.cell.keeps_cell() { 2 * decoder.layers } else { decoder.layers };
         match config.bridge {
             config::Bridge::Copy => Self::Copy,
             config::Bridge::Linear => {
-                let inputs = directions * config.encoder.hidden;
-                let fc = Linear::declare(layout, "encoder.fc", inputs, pieces * decoder.hidden, true);
+                let fc =
+                    Linear::declare(layout, "encoder.fc", config.memory(), pieces * decoder.hidden, true);
                 Self::Linear { fc, directions, hidden: decoder.hidden }
             }
         }
@@ -67,9 +65,7 @@ impl Bridge {
             states.iter_mut().zip(encoder).for_each(|(to, from)| *to = from);
             return BridgeTrace::default();
         };
-        let top = &encoder[encoder.len() - directions..];
-        let part = fc.inputs() / directions;
-        let input = join(top.iter().map(|s| &s.h[..]), part);
+        let input = top(&encoder, *directions, fc.inputs() / directions);
         let output = match weights.grid() {
             None => {
                 let mut output = fc.forward(weights, &input);
@@ -96,7 +92,7 @@ impl Bridge {
         BridgeTrace { input, output }
     }
 
-    /// Given the gradients of the decoder's first states, fills those of the encoder's final ones.
+    /// Given the gradients of the decoder's first states, adds those of the encoder's final ones, which are zero.
     pub(super) fn backward(
         &self,
         weights: Weights<'_>,
@@ -113,12 +109,21 @@ impl Bridge {
         d.iter_mut().zip(trace.output.iter()).for_each(|(d, y)| *d *= 1.0 - y * y);
         let dx = fc.backward(weights, grads, &trace.input, &d);
         let part = fc.inputs() / directions;
-        let first = encoder.len() - directions;
-        for (k, state) in encoder[first..].iter_mut().enumerate() {
-            for (to, row) in state.h.chunks_exact_mut(part).zip(dx.chunks_exact(fc.inputs())) {
-                to.copy_from_slice(&row[k * part..(k + 1) * part]);
-            }
-        }
+        add_to_top(encoder, *directions, part, &dx);
+    }
+}
+
+/// The hidden states of the top layer, its directions beside each other: [sentences, directions * hidden].
+pub(super) fn top(states: &[State], directions: usize, hidden: usize) -> Buffer {
+    join(states[states.len() - directions..].iter().map(|s| &s.h[..]), hidden)
+}
+
+/// The reverse of [`top`]: adds to the gradients of states.
+pub(super) fn add_to_top(d_states: &mut [State], directions: usize, hidden: usize, d: &[f32]) {
+    let first = d_states.len() - directions;
+    for (k, state) in d_states[first..].iter_mut().enumerate() {
+        let rows = state.h.chunks_exact_mut(hidden).zip(d.chunks_exact(directions * hidden));
+        rows.for_each(|(to, row)| add(to, &row[k * hidden..(k + 1) * hidden]));
     }
 }
 

@@ -1,12 +1,12 @@
 //! The encoder: embeddings and a recurrent stack over the sources.
 
-use crate::config::{EncoderConfig, ModelConfig};
+use crate::config::ModelConfig;
 use crate::model::sentences::{Masks, Sentences, Site};
 use crate::nn::buffer::Buffer;
-use crate::nn::embedding::{Embedding, Tokens};
+use crate::nn::embedding::Embedding;
 use crate::nn::params::{Gradients, Layout};
 use crate::nn::rnn::State;
-use crate::nn::stack::{List, Stack, StackTrace};
+use crate::nn::stack::{List, Shape, Stack, StackTrace};
 use crate::quant::{Builder, Weights};
 
 /// The encoder's layers.
@@ -27,10 +27,18 @@ pub(super) struct EncoderTrace {
 
 impl Encoder {
     pub(super) fn declare(layout: &mut Layout, config: &ModelConfig, vocab: usize) -> Self {
-        let &EncoderConfig { cell, embedding, hidden, layers, bidirectional, .. } = &config.encoder;
+        let e = &config.encoder;
+        let parts = [e.embedding];
+        let shape = Shape {
+            bidirectional: e.bidirectional,
+            reverse: e.reverse,
+            residual: e.residual,
+            norm: e.norm,
+            ..Shape::new(e.cell, &parts, e.hidden, e.layers)
+        };
         Self {
-            embedding: Embedding::declare(layout, "encoder.embedding", vocab, embedding),
-            stack: Stack::declare(layout, "encoder.rnn", cell, embedding, hidden, layers, bidirectional),
+            embedding: Embedding::declare(layout, "encoder.embedding", vocab, e.embedding),
+            stack: Stack::declare(layout, "encoder.", &shape),
         }
     }
 
@@ -45,17 +53,11 @@ impl Encoder {
         self.stack.quantize(builder, "encoder.rnn", token);
     }
 
-    pub(super) fn forward(&self, weights: Weights<'_>, sources: Sentences, masks: Masks<'_>) -> EncoderTrace {
-        let tokens = masks.none().then(|| match weights.grid() {
-            None => self.embedding.distinct(&sources.ids),
-            Some(_) => Tokens::each(&sources.ids),
-        });
-        let ids = tokens.as_ref().map_or(&sources.ids, |tokens| &tokens.ids);
-        let mut x = self.embedding.forward(weights, ids);
-        masks.apply(Site::SourceEmbedding, &sources, &mut x);
+    pub(super) fn forward(&self, weights: Weights<'_>, sources: Sentences, masks: Masks) -> EncoderTrace {
+        let x = sources.embedded(&self.embedding, weights, masks, Site::SourceEmbedding);
         let mut states = self.stack.zero_states(sources.seq.sentences());
         let between = |k: usize, rows: &mut [f32]| masks.apply(Site::EncoderLayer(k), &sources, rows);
-        let stack = self.stack.run(weights, &sources.seq, (x, tokens), (&mut states, true), &between);
+        let stack = self.stack.run(weights, &sources.seq, x, (&mut states, true), &between);
         EncoderTrace { sources, states, stack }
     }
 
@@ -67,7 +69,7 @@ impl Encoder {
         trace: EncoderTrace,
         d_out: Buffer,
         mut d_states: List<State>,
-        masks: Masks<'_>,
+        masks: Masks,
     ) {
         let EncoderTrace { sources, stack, .. } = trace;
         let tokens = stack.tokens.clone();

@@ -1,12 +1,12 @@
 //! Decoding token by token: what search needs of a model.
 
+use crate::model::decoder::{Carried, Decoder, Known};
+use crate::model::network::Network;
 use crate::model::sentences::{Masks, Sentences};
 use crate::model::{SOS, Seq2Seq, UNK};
-use crate::nn::attention::{AttentionTrace, Memory};
+use crate::nn::attention::AttentionTrace;
 use crate::nn::buffer::Buffer;
 use crate::nn::operand::Packs;
-use crate::nn::rnn::{Block, State};
-use crate::nn::stack::List;
 use crate::quant::{Grid, Weights};
 
 /// Encoded sources, and rows of decoder states that read tokens one at a time. At first every source has
@@ -14,13 +14,13 @@ use crate::quant::{Grid, Weights};
 #[derive(Debug, Clone)]
 pub struct Decoding<'a> {
     model: &'a Seq2Seq,
+    decoder: &'a Decoder,
     grid: Option<Grid>,
     packs: Packs,
-    memory: Option<Memory>,
+    known: Known,
     /// Source of each row.
     sentences: Vec<usize>,
-    /// One a decoder layer.
-    states: List<State>,
+    carried: Carried,
 }
 
 /// What a step put out.
@@ -39,20 +39,29 @@ impl Stepped {
 }
 
 impl<'a> Decoding<'a> {
-    /// Encodes `sources`, each ending with [`crate::model::EOS`].
+    /// Encodes `sources`, each ending with [`crate::model::EOS`]; of a model without sources only their number matters.
+    ///
+    /// # Panics
+    /// When the model labels; see [`Seq2Seq::label_logits`].
     pub fn new(model: &'a Seq2Seq, sources: &[&[u32]]) -> Self {
-        let network = &model.network;
+        let decoder = model.network.decoder().expect("a model that goes from token to token");
         let names: Vec<usize> = (0..sources.len()).collect();
-        let packed = Sentences::new(sources, &names, network.encoder.vocab());
-        let mut places = vec![0; sources.len()];
-        packed.order.iter().enumerate().for_each(|(place, &i)| places[i] = place);
         let grid = model.grid();
         let weights = Weights::new(&model.params, grid.as_ref());
         let packs = Packs::new(&model.operands, weights, false, 1);
         let weights = weights.with_packs(&packs);
-        let encoded = network.encoder.forward(weights, packed, Masks(None));
-        let (states, memory, _) = network.hand_over(weights, &encoded, &places);
-        Self { model, grid, packs, memory, sentences: names, states }
+        let (carried, known) = match &model.network {
+            Network::Transduce(network) => {
+                let packed = Sentences::new(sources, &names, network.encoder.vocab());
+                let mut places = vec![0; sources.len()];
+                packed.order.iter().enumerate().for_each(|(place, &i)| places[i] = place);
+                let encoded = network.encoder.forward(weights, packed, Masks::NONE);
+                let (carried, known, _) = network.hand_over(weights, &encoded, &places);
+                (carried, known)
+            }
+            _ => (decoder.start(sources.len()), Known::default()),
+        };
+        Self { model, decoder, grid, packs, known, sentences: names, carried }
     }
 
     /// Number of rows.
@@ -72,61 +81,39 @@ impl<'a> Decoding<'a> {
     pub fn step(&mut self, tokens: &[u32]) -> Stepped {
         assert_eq!(tokens.len(), self.rows(), "one token a row");
         let weights = Weights::new(&self.model.params, self.grid.as_ref()).with_packs(&self.packs);
-        let decoder = &self.model.network.decoder;
-        let (rows, embed, hidden) = (tokens.len(), decoder.embedding.width(), decoder.stack.hidden());
-        let known = |&id: &u32| if (id as usize) < decoder.embedding.vocab() { id } else { UNK };
+        let known = |&id: &u32| if (id as usize) < self.decoder.embedding.vocab() { id } else { UNK };
         let ids: Vec<u32> = tokens.iter().map(known).collect();
-        let embedding = decoder.embedding.forward(weights, &ids);
-        let layers = decoder.stack.layers();
-        let mut trace = layers[0].begin(weights, rows);
-        layers[0].embedding_product(weights, &mut trace, 0, &embedding, Some(&ids), 0..embed);
-
-        let mut contexts = Buffer::default();
-        let mut attended = None;
-        if let (Some(attention), Some(memory)) = (&decoder.attention, &self.memory) {
-            let width = attention.memory_width();
-            let mut trace_of_weights = AttentionTrace::default();
-            contexts = Buffer::unspecified(rows * width);
-            let query = &self.states[layers.len() - 1].h;
-            attention.step(weights, memory, &self.sentences, query, &mut contexts, &mut trace_of_weights);
-            layers[0].input_product(weights, &mut trace, 0, &contexts, embed..embed + width);
-            attended = Some(trace_of_weights);
-        }
-        let block = Block::new(0, rows);
-        layers[0].step(weights, &mut trace, block, &mut self.states[0]);
-        for k in 1..layers.len() {
-            let (below, above) = self.states.split_at_mut(k);
-            let mut trace = layers[k].begin(weights, rows);
-            layers[k].input_product(weights, &mut trace, 0, &below[k - 1].h, 0..hidden);
-            layers[k].step(weights, &mut trace, block, &mut above[0]);
-        }
-        let output = &self.states[layers.len() - 1].h;
-        let logits = if attended.is_some() {
-            let parts = [
-                (&output[..], hidden),
-                (&contexts[..], contexts.len() / rows.max(1)),
-                (&embedding[..], embed),
-            ];
-            let mut features = Buffer::unspecified(rows * decoder.output.inputs());
-            for (row, features) in features.chunks_exact_mut(decoder.output.inputs()).enumerate() {
-                let mut rest = features;
-                for (part, width) in parts {
-                    let (to, more) = rest.split_at_mut(width);
-                    to.copy_from_slice(&part[row * width..][..width]);
-                    rest = more;
-                }
-            }
-            decoder.output.forward_tokens(weights, &features, Some(&ids))
-        } else {
-            decoder.output.forward(weights, output)
-        };
-        Stepped { logits, attention: attended }
+        let known = (&self.sentences[..], &self.known);
+        let trace = self.decoder.one_step(weights, &ids, known, &mut self.carried);
+        let attention = self.decoder.attention.is_some().then_some(trace.attention);
+        Stepped { logits: trace.logits, attention }
     }
 
     /// Goes on with copies of the given rows, in the given order.
     pub fn select(&mut self, rows: &[usize]) {
-        let hidden = self.model.network.decoder.stack.hidden();
-        self.states.iter_mut().for_each(|s| *s = s.gather(rows, hidden));
+        self.carried = self.carried.gather(rows, self.decoder.stack.hidden());
         self.sentences = rows.iter().map(|&r| self.sentences[r]).collect();
+    }
+}
+
+impl Seq2Seq {
+    /// The logits of the labels of each source's tokens but the end mark, [tokens, vocabulary].
+    ///
+    /// # Panics
+    /// When the model does not label.
+    pub fn label_logits(&self, sources: &[&[u32]]) -> Vec<Vec<f32>> {
+        let Network::Label(network) = &self.network else { panic!("a model that labels") };
+        let names: Vec<usize> = (0..sources.len()).collect();
+        let packed = Sentences::new(sources, &names, network.encoder.vocab());
+        let trace = network.forward((&self.params).into(), packed, Masks::NONE);
+        let (seq, vocab) = (&trace.labelled.seq, self.target_vocab());
+        let mut all = vec![Vec::new(); sources.len()];
+        for t in 0..seq.steps() {
+            for b in 0..seq.batch(t) {
+                let row = &trace.logits[seq.row(t, b) * vocab..][..vocab];
+                all[trace.labelled.order[b]].extend_from_slice(row);
+            }
+        }
+        all
     }
 }

@@ -8,6 +8,7 @@ mod bridge;
 mod decoder;
 mod encoder;
 mod infer;
+mod labeler;
 mod network;
 mod objective;
 mod observe;
@@ -15,6 +16,7 @@ mod sentences;
 mod step;
 #[cfg(test)]
 pub(crate) mod tests;
+mod transducer;
 
 pub use crate::nn::params::{Gradients, Params, Tensor};
 pub use decoder::{Choice, Feed};

@@ -1,36 +1,66 @@
-//! Encoder, bridge and decoder wired together for one shard of a batch.
+//! A network of any task, for one shard of a batch.
 
-use crate::config::ModelConfig;
-use crate::model::bridge::{Bridge, BridgeTrace};
-use crate::model::decoder::{Decoder, DecoderTrace, Feed};
-use crate::model::encoder::{Encoder, EncoderTrace};
+use crate::config::{ModelConfig, Task};
+use crate::model::decoder::{Decoder, DecoderTrace, Feed, Known, coverage_loss};
+use crate::model::encoder::Encoder;
+use crate::model::labeler::{LabelTrace, Labeler};
 use crate::model::sentences::{Masks, Sentences};
-use crate::nn::attention::Memory;
+use crate::model::transducer::{Transducer, TransducerTrace};
 use crate::nn::buffer::Buffer;
-use crate::nn::matrix::add;
 use crate::nn::params::{Gradients, Layout, Params};
-use crate::nn::rnn::State;
-use crate::nn::stack::List;
 use crate::quant::{Builder, Grid, Scheme, Weights};
 
 /// The layers of a model: sizes and places of parameters, no numbers.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Network {
-    pub(super) encoder: Encoder,
-    bridge: Bridge,
-    pub(super) decoder: Decoder,
+#[allow(clippy::large_enum_variant, reason = "there is one a model")]
+pub(super) enum Network {
+    Transduce(Transducer),
+    Label(Labeler),
+    Generate(Decoder),
 }
 
 /// What a pass leaves.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Pass {
-    pub(super) encoder: EncoderTrace,
-    pub(super) bridge: BridgeTrace,
-    pub(super) decoder: DecoderTrace,
     pub(super) targets: Sentences,
-    pub(super) memory: Option<Memory>,
-    /// For each row of the decoder's blocks, its row in the encoder's.
-    places: Buffer<usize>,
+    pub(super) trace: Trace,
+}
+
+/// What a pass of each network leaves.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "one exists a shard")]
+pub(super) enum Trace {
+    Transduce(TransducerTrace),
+    Label(LabelTrace),
+    Generate(DecoderTrace),
+}
+
+impl Trace {
+    /// A row for each packed target token, [rows, vocab].
+    pub(super) fn logits(&self) -> &Buffer {
+        match self {
+            Self::Transduce(trace) => &trace.decoder.logits,
+            Self::Label(trace) => &trace.logits,
+            Self::Generate(trace) => &trace.logits,
+        }
+    }
+
+    /// The same, to be replaced by their gradients.
+    pub(super) fn logits_mut(&mut self) -> &mut Buffer {
+        match self {
+            Self::Transduce(trace) => &mut trace.decoder.logits,
+            Self::Label(trace) => &mut trace.logits,
+            Self::Generate(trace) => &mut trace.logits,
+        }
+    }
+
+    /// Sum of the squared distances from 1 of what attention each source position got.
+    pub(super) fn coverage_loss(&self) -> f64 {
+        match self {
+            Self::Transduce(trace) => coverage_loss(&trace.decoder, &trace.known),
+            Self::Label(_) | Self::Generate(_) => 0.0,
+        }
+    }
 }
 
 impl Network {
@@ -40,46 +70,41 @@ impl Network {
         source_vocab: usize,
         target_vocab: usize,
     ) -> Self {
-        let encoder = Encoder::declare(layout, config, source_vocab);
-        let bridge = Bridge::declare(layout, config);
-        let decoder = Decoder::declare(layout, config, encoder.stack.outputs(), target_vocab);
-        Self { encoder, bridge, decoder }
+        match config.task {
+            Task::Transduce => {
+                Self::Transduce(Transducer::declare(layout, config, source_vocab, target_vocab))
+            }
+            Task::Label => Self::Label(Labeler::declare(layout, config, source_vocab, target_vocab)),
+            Task::Generate => Self::Generate(Decoder::declare(layout, config, target_vocab)),
+        }
     }
 
     /// The integers of the parameters; inputs of products are at most `limit`.
     pub(super) fn grid(&self, params: &Params, scheme: &Scheme, limit: f32) -> Grid {
         let mut builder = Builder::new(params, scheme, limit);
-        self.encoder.quantize(&mut builder);
-        self.bridge.quantize(&mut builder);
-        self.decoder.quantize(&mut builder);
+        match self {
+            Self::Transduce(network) => network.quantize(&mut builder),
+            Self::Label(_) | Self::Generate(_) => unreachable!("no grid is built for this task"),
+        }
         builder.finish()
     }
 
-    /// Hands the encoded sentences over in another order: the decoder's first states, and what it attends
-    /// to. Row `i` of the decoder is row `places[i]` of the encoder.
-    pub(super) fn hand_over(
-        &self,
-        weights: Weights<'_>,
-        encoded: &EncoderTrace,
-        places: &[usize],
-    ) -> (List<State>, Option<Memory>, BridgeTrace) {
-        let mut states = self.decoder.stack.zero_states(places.len());
-        let hidden = self.encoder.stack.hidden();
-        let finals = encoded.states.iter().map(|s| s.gather(places, hidden)).collect();
-        let bridge = self.bridge.forward(weights, finals, self.decoder.stack.layers(), &mut states);
-        let memory = self.decoder.attention.as_ref().map(|attention| {
-            let (seq, width) = (&encoded.sources.seq, self.encoder.stack.outputs());
-            let lengths: Buffer<usize> = places.iter().map(|&p| seq.lengths()[p]).collect();
-            let mut values = Buffer::unspecified(encoded.stack.output.len());
-            let mut rows = values.chunks_exact_mut(width);
-            for &place in places {
-                for (t, row) in (0..seq.lengths()[place]).zip(&mut rows) {
-                    row.copy_from_slice(&encoded.stack.output[seq.row(t, place) * width..][..width]);
-                }
-            }
-            attention.memory(weights, lengths, values)
-        });
-        (states, memory, bridge)
+    /// What goes from token to token, if anything does.
+    pub(super) fn decoder(&self) -> Option<&Decoder> {
+        match self {
+            Self::Transduce(network) => Some(&network.decoder),
+            Self::Generate(network) => Some(network),
+            Self::Label(_) => None,
+        }
+    }
+
+    /// Number of target tokens.
+    fn target_vocab(&self) -> usize {
+        match self {
+            Self::Transduce(network) => network.decoder.output.outputs(),
+            Self::Label(network) => network.output.outputs(),
+            Self::Generate(network) => network.output.outputs(),
+        }
     }
 
     /// Reads the sources and, behind start marks, the targets or what `feed` has in their place. `names` are the numbers of
@@ -89,40 +114,49 @@ impl Network {
         weights: Weights<'_>,
         (sources, targets): (&[S], &[S]),
         names: &[usize],
-        masks: Masks<'_>,
+        masks: Masks,
         feed: Feed<'_>,
     ) -> Pass {
-        let sources = Sentences::new(sources, names, self.encoder.vocab());
-        let targets = Sentences::new(targets, names, self.decoder.embedding.vocab());
-        let mut place_of = Buffer::<usize>::unspecified(sources.order.len());
-        sources.order.iter().enumerate().for_each(|(place, &i)| place_of[i] = place);
-        let places: Buffer<usize> = targets.order.iter().map(|&i| place_of[i]).collect();
-
-        let encoder = self.encoder.forward(weights, sources, masks);
-        let (mut states, memory, bridge) = self.hand_over(weights, &encoder, &places);
-        let decoder = self.decoder.forward(weights, &targets, memory.as_ref(), &mut states, masks, feed);
-        Pass { encoder, bridge, decoder, targets, memory, places }
+        let targets = Sentences::new(targets, names, self.target_vocab());
+        let read = |encoder: &Encoder| Sentences::new(sources, names, encoder.vocab());
+        let trace = match self {
+            Self::Transduce(network) => {
+                let sources = read(&network.encoder);
+                Trace::Transduce(network.forward(weights, sources, &targets, masks, feed))
+            }
+            Self::Label(network) => {
+                let trace = network.forward(weights, read(&network.encoder), masks);
+                let lengths = (targets.seq.lengths(), trace.labelled.seq.lengths());
+                assert_eq!(lengths.0, lengths.1, "a label for each source token but the end mark");
+                Trace::Label(trace)
+            }
+            Self::Generate(network) => {
+                let mut carried = network.start(targets.seq.sentences());
+                let known = Known::default();
+                Trace::Generate(network.forward(weights, &targets, &known, &mut carried, masks, feed))
+            }
+        };
+        Pass { targets, trace }
     }
 
-    /// Adds the gradients of a pass whose logits have been replaced by their gradients.
-    pub(super) fn backward(&self, weights: Weights<'_>, grads: &mut Gradients, pass: Pass, masks: Masks<'_>) {
-        let Pass { encoder, bridge, decoder, memory, places, .. } = pass;
-        let (d_states, d_values) = self.decoder.backward(weights, grads, memory.as_ref(), decoder, masks);
-        let mut d_finals = self.encoder.stack.zero_states(places.len());
-        self.bridge.backward(weights, grads, bridge, d_states, &mut d_finals);
-        let hidden = self.encoder.stack.hidden();
-        let d_finals = d_finals.iter().map(|s| s.scatter(&places, hidden)).collect();
-
-        let (seq, width) = (&encoder.sources.seq, self.encoder.stack.outputs());
-        let mut d_out = Buffer::zeros(seq.rows() * width);
-        if let Some(d_values) = d_values {
-            let mut rows = d_values.chunks_exact(width);
-            for &place in places.iter() {
-                for (t, d) in (0..seq.lengths()[place]).zip(&mut rows) {
-                    add(&mut d_out[seq.row(t, place) * width..][..width], d);
-                }
+    /// Adds the gradients of a pass whose logits have been replaced by theirs; `coverage` as [`Decoder::backward`]'s.
+    pub(super) fn backward(
+        &self,
+        weights: Weights<'_>,
+        grads: &mut Gradients,
+        pass: Pass,
+        masks: Masks,
+        coverage: f32,
+    ) {
+        match (self, pass.trace) {
+            (Self::Transduce(network), Trace::Transduce(trace)) => {
+                network.backward(weights, grads, trace, masks, coverage);
             }
+            (Self::Label(network), Trace::Label(trace)) => network.backward(weights, grads, trace, masks),
+            (Self::Generate(network), Trace::Generate(trace)) => {
+                network.backward(weights, grads, &Known::default(), trace, masks, 0.0);
+            }
+            _ => unreachable!("a pass is of its own network"),
         }
-        self.encoder.backward(weights, grads, encoder, d_out, d_finals, masks);
     }
 }

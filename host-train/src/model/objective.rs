@@ -43,7 +43,7 @@ pub(super) fn backward(
     smoothing: f32,
     scale: f32,
 ) -> CrossEntropy {
-    let (targets, logits) = (&pass.targets, &mut pass.decoder.logits);
+    let (targets, logits) = (&pass.targets, pass.trace.logits_mut());
     if objective.weights.is_none() && objective.teachers.is_none() {
         return cross_entropy_backward(logits, &targets.ids, vocab, smoothing, scale);
     }
@@ -80,8 +80,8 @@ impl Teachers<'_> {
             let weights = Weights::new(&member.params, grid.as_ref());
             let packs = Packs::new(&member.operands, weights, false, 1);
             let pass =
-                member.network.forward(weights.with_packs(&packs), sides, names, Masks(None), Feed::Teacher);
-            let mut rows = pass.decoder.logits;
+                member.network.forward(weights.with_packs(&packs), sides, names, Masks::NONE, Feed::Teacher);
+            let mut rows = pass.trace.logits().clone();
             rows.iter_mut().for_each(|x| *x /= self.temperature);
             rows.chunks_exact_mut(vocab).for_each(softmax);
             mean.resize(rows.len(), 0.0);

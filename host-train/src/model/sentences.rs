@@ -3,10 +3,13 @@
 use std::cmp::Reverse;
 use std::ops::Range;
 
+use crate::config::ModelConfig;
 use crate::model::{SOS, UNK};
 use crate::nn::buffer::Buffer;
 use crate::nn::dropout::Dropout;
+use crate::nn::embedding::{Embedding, Tokens};
 use crate::nn::packed::Packed;
+use crate::quant::Weights;
 
 /// Sentences sorted by falling length, their ids packed time step by time step.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +40,44 @@ impl Sentences {
         Self { seq, order, names, ids }
     }
 
+    /// Sentences of one token each, in their order.
+    pub(super) fn of_one_token(ids: &[u32]) -> Self {
+        let order: Buffer<usize> = (0..ids.len()).collect();
+        let seq = Packed::new(Buffer::filled(ids.len(), 1));
+        Self { seq, names: order.clone(), order, ids: Buffer::copy(ids) }
+    }
+
+    /// The same sentences without their last tokens, whose ids are to be filled in.
+    pub(super) fn without_last(&self) -> Self {
+        let lengths = self.seq.lengths().iter().map(|length| length.saturating_sub(1));
+        let seq = Packed::new(lengths.collect::<Buffer<usize>>());
+        let ids = Buffer::filled(seq.rows(), UNK);
+        Self { seq, order: self.order.clone(), names: self.names.clone(), ids }
+    }
+
+    /// The vectors of all ids; where dropout leaves them alone those of the tokens, each once if that pays.
+    pub(super) fn embedded(
+        &self,
+        embedding: &Embedding,
+        weights: Weights<'_>,
+        masks: Masks,
+        site: Site,
+    ) -> (Buffer, Option<Tokens>) {
+        let tokens = masks.keeps_embeddings().then(|| match weights.grid() {
+            None => embedding.distinct(&self.ids),
+            Some(_) => Tokens::each(&self.ids),
+        });
+        let ids = tokens.as_ref().map_or(&self.ids, |tokens| &tokens.ids);
+        let mut x = embedding.forward(weights, ids);
+        masks.apply(site, self, &mut x);
+        (x, tokens)
+    }
+
+    /// For each packed row, which row of the blocks it is.
+    pub(super) fn sentences(&self) -> Buffer<usize> {
+        (0..self.seq.steps()).flat_map(|t| 0..self.seq.batch(t)).collect()
+    }
+
     /// The same sentences as a decoder reads them: the start mark, then all but the last token.
     pub(super) fn shifted(&self) -> Self {
         let mut ids = Buffer::filled(self.ids.len(), SOS);
@@ -61,19 +102,42 @@ pub(super) enum Site {
     DecoderLayer(usize),
 }
 
-/// The dropout masks of one step, or none.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Masks<'a>(pub(super) Option<&'a Dropout>);
+/// The dropout masks of one step: of embeddings, and of everything else.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Masks {
+    embeddings: Option<Dropout>,
+    others: Option<Dropout>,
+}
 
-impl Masks<'_> {
-    /// Whether nothing is dropped.
-    pub(super) fn none(&self) -> bool {
-        self.0.is_none()
+impl Masks {
+    /// Nothing is dropped.
+    pub(super) const NONE: Self = Self { embeddings: None, others: None };
+
+    /// The masks of `seed` with the probabilities of a configuration.
+    pub(super) fn new(config: &ModelConfig, seed: u64) -> Self {
+        let dropout = |probability: f32| (probability > 0.0).then(|| Dropout::new(probability, seed));
+        let embeddings = dropout(config.embedding_dropout.unwrap_or(config.dropout));
+        Self { embeddings, others: dropout(config.dropout) }
+    }
+
+    /// The greatest probability that a value is dropped.
+    pub(super) fn largest_probability(&self) -> f32 {
+        [self.embeddings, self.others].iter().flatten().map(Dropout::probability).fold(0.0, f32::max)
+    }
+
+    /// Whether nothing is dropped from embeddings.
+    pub(super) fn keeps_embeddings(&self) -> bool {
+        self.embeddings.is_none()
     }
 
     /// The ids, if nothing will be dropped from their embeddings.
     pub(super) fn unmasked<'i>(&self, ids: &'i [u32]) -> Option<&'i [u32]> {
-        self.0.is_none().then_some(ids)
+        self.keeps_embeddings().then_some(ids)
+    }
+
+    /// Whether nothing is dropped at all.
+    pub(super) fn keeps_all(&self) -> bool {
+        *self == Self::NONE
     }
 
     /// Applies the masks of `site` to all packed rows.
@@ -100,7 +164,8 @@ impl Masks<'_> {
 
     /// Applies the masks of `site` to the rows of step `t` alone.
     pub(super) fn apply_step(&self, site: Site, sentences: &Sentences, t: usize, rows: &mut [f32]) {
-        let Some(dropout) = self.0 else { return };
+        let of_embeddings = matches!(site, Site::SourceEmbedding | Site::TargetEmbedding);
+        let Some(dropout) = (if of_embeddings { self.embeddings } else { self.others }) else { return };
         let site = match site {
             Site::SourceEmbedding => 0,
             Site::TargetEmbedding => 1,
@@ -130,9 +195,24 @@ mod tests {
     }
 
     #[test]
+    fn embeddings_have_a_probability_of_their_own() {
+        let sentences = Sentences::of_one_token(&[4]);
+        let config = ModelConfig { dropout: 0.5, embedding_dropout: Some(0.0), ..ModelConfig::default() };
+        let dropped = |masks: Masks, site| {
+            let mut row = vec![1.0; 64];
+            masks.apply(site, &sentences, &mut row);
+            row.contains(&0.0)
+        };
+        let masks = Masks::new(&config, 3);
+        assert!(!dropped(masks, Site::SourceEmbedding) && !dropped(masks, Site::TargetEmbedding));
+        assert!(dropped(masks, Site::Output) && masks.unmasked(&[4]).is_some());
+        let both = Masks::new(&ModelConfig { embedding_dropout: None, ..config }, 3);
+        assert!(dropped(both, Site::SourceEmbedding) && both.unmasked(&[4]).is_none());
+    }
+
+    #[test]
     fn masks_follow_the_sentence_not_its_row() {
-        let dropout = Dropout::new(0.5, 3);
-        let masks = Masks(Some(&dropout));
+        let masks = Masks::new(&ModelConfig { dropout: 0.5, ..ModelConfig::default() }, 3);
         let long: &[u32] = &[4, 2];
         let batch: [&[u32]; 2] = [long, &[2]];
         let (both, alone) = (Sentences::new(&batch, &[0, 1], 8), Sentences::new(&batch, &[1], 8));

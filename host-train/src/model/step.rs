@@ -7,7 +7,6 @@ use crate::model::objective::{Objective, backward};
 use crate::model::sentences::Masks;
 use crate::model::{Batch, Feed, Seq2Seq};
 use crate::nn::buffer::Buffer;
-use crate::nn::dropout::Dropout;
 use crate::nn::loss::{CrossEntropy, cross_entropy};
 use crate::nn::operand::Packs;
 use crate::nn::params::Gradients;
@@ -75,7 +74,8 @@ impl Seq2Seq {
     /// Loss of a batch; `grads` is overwritten with the gradients of the mean loss over its target tokens.
     ///
     /// # Panics
-    /// When the batch has not as many targets as sources, or `grads` not the parameters' layout.
+    /// When the batch has not as many targets as sources, when a model that labels is not given a label for each source token
+    /// but the end mark, or `grads` has not the parameters' layout.
     pub fn loss_and_gradients(&self, batch: &Batch, grads: &mut Gradients, options: &StepOptions) -> LossSum {
         self.loss_and_gradients_fed(batch, grads, options, Feed::Teacher)
     }
@@ -108,13 +108,9 @@ impl Seq2Seq {
     ) -> LossSum {
         let tokens: usize = batch.targets.iter().map(Vec::len).sum();
         let scale = 1.0 / tokens.max(1) as f32;
-        let dropout = match options.dropout_seed {
-            Some(seed) if self.config.dropout > 0.0 => Some(Dropout::new(self.config.dropout, seed)),
-            _ => None,
-        };
-        let masks = Masks(dropout.as_ref());
+        let masks = options.dropout_seed.map_or(Masks::NONE, |seed| Masks::new(&self.config, seed));
         // Dropout raises what it leaves: rounding to the grid comes after it and must not cut that off.
-        let keep = dropout.map_or(1.0, |_| 1.0 - self.config.dropout);
+        let keep = 1.0 - masks.largest_probability();
         let grid = self.grid_within((127.0 / keep).ceil());
         let weights = Weights::new(&self.params, grid.as_ref());
         let threads = options.threads;
@@ -133,7 +129,11 @@ impl Seq2Seq {
             let mut pass = self.network.forward(weights, sides, shard.names, masks, objective.feed);
             shard.loss =
                 backward(objective, sides, &mut pass, self.target_vocab(), options.label_smoothing, scale);
-            self.network.backward(weights, grads, pass, masks);
+            let coverage = self.config.attention.coverage_loss;
+            if coverage > 0.0 {
+                shard.loss.loss += f64::from(coverage) * pass.trace.coverage_loss();
+            }
+            self.network.backward(weights, grads, pass, masks, coverage * scale);
         });
         let loss = sum(&shards, tokens);
         let others = shards.len() - 1;
@@ -166,8 +166,8 @@ impl Seq2Seq {
         let mut shards = shards(&names, &ends, std::iter::repeat_with(|| None));
         for_each(threads, &mut shards, &|shard: &mut Shard<'_>| {
             let sides = (&batch.sources[..], &batch.targets[..]);
-            let pass = self.network.forward(weights, sides, shard.names, Masks(None), feed);
-            shard.loss = cross_entropy(&pass.decoder.logits, &pass.targets.ids, self.target_vocab(), 0.0);
+            let pass = self.network.forward(weights, sides, shard.names, Masks::NONE, feed);
+            shard.loss = cross_entropy(pass.trace.logits(), &pass.targets.ids, self.target_vocab(), 0.0);
         });
         sum(&shards, batch.targets.iter().map(Vec::len).sum())
     }

@@ -19,6 +19,11 @@ impl Dropout {
         Self { probability, seed }
     }
 
+    /// The probability that a value is dropped.
+    pub fn probability(&self) -> f32 {
+        self.probability
+    }
+
     /// Scales each value of a vector by 0 or `1 / (1 - probability)`: forward for values, backward for
     /// gradients. `site` tells one use in the network from another.
     pub fn apply(&self, site: u64, sentence: usize, step: usize, row: &mut [f32]) {

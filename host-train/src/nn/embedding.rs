@@ -55,6 +55,11 @@ impl Embedding {
         self.vocab
     }
 
+    /// Its parameter.
+    pub fn weight(&self) -> ParamId {
+        self.weight
+    }
+
     /// What a product needs to know of it whose columns from `start` read its vectors.
     pub fn source(&self, start: usize) -> TokenSource {
         TokenSource { embedding: self.weight, width: self.width, start }

@@ -141,6 +141,15 @@ pub enum Init {
     Normal(f32),
     /// Uniform in `[-bound, bound)`.
     Uniform(f32),
+    /// This value.
+    Constant(f32),
+}
+
+impl Init {
+    /// Uniform as PyTorch's layers with so many inputs start.
+    pub fn uniform(inputs: usize) -> Self {
+        Self::Uniform(1.0 / (inputs as f32).sqrt())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -166,8 +175,14 @@ impl Layout {
 
     /// `columns` of a declared matrix as the right side of products.
     pub fn operand(&mut self, id: ParamId, columns: Range<usize>, side: Side) -> Operand {
+        let shape = self.matrix(id);
+        self.operands.add(id, shape, columns, side)
+    }
+
+    /// Rows and columns of a declared matrix.
+    pub fn matrix(&self, id: ParamId) -> (usize, usize) {
         let shape = &self.declarations[id.0].shape;
-        self.operands.add(id, (shape[0], shape[1]), columns, side)
+        (shape[0], shape[1])
     }
 
     /// All operands so far.
@@ -183,6 +198,7 @@ impl Layout {
             let draw = |_| match d.init {
                 Init::Normal(std) => std * random.normal(),
                 Init::Uniform(bound) => bound * (2.0 * random.uniform() - 1.0),
+                Init::Constant(value) => value,
             };
             Tensor { name: d.name.clone(), shape: d.shape.clone(), data: (0..size).map(draw).collect() }
         };

@@ -42,7 +42,8 @@ impl Spelling {
                 "w_k.weight" => (format!("{attention}.weight"), vec![shape[0], columns + shape[1]]),
                 "w_k.bias" => (format!("{attention}.bias"), shape.clone()),
                 "v.weight" => (format!("{v}.weight"), shape.clone()),
-                _ => return None,
+                "w_q.weight" => return None,
+                other => (other.to_owned(), shape.clone()),
             };
             Some((format!("{PREFIX}{rest}"), shape))
         });

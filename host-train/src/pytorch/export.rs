@@ -5,9 +5,10 @@ use std::path::Path;
 use super::attention::Spelling;
 use super::{Vocabulary, move_rows, token_rows};
 use crate::checkpoint::{Checkpoint, save_tensors, write_atomically};
-use crate::config::{AttentionKind, Bridge, Cell, ModelConfig};
+use crate::config::{AttentionKind, Bridge, Cell, ModelConfig, Place};
 use crate::error::Result;
 use crate::nn::params::Tensor;
+use crate::quant::OUTPUT;
 
 /// Which modules take an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,9 @@ impl Form {
             && encoder.bidirectional
             && *bridge == Bridge::Linear
             && attention.kind == AttentionKind::Additive
-            && attention.size == decoder.hidden;
+            && attention.place == Place::Before
+            && attention.size == decoder.hidden
+            && !(decoder.norm || encoder.norm || config.tie_embeddings);
         if tutorial { Self::Tutorial } else { Self::Plain }
     }
 }
@@ -54,6 +57,11 @@ pub fn export(checkpoint: &Checkpoint) -> Exported {
         if let Some(of_source) = token_rows(&tensor.name) {
             move_rows(tensor, &if of_source { &source } else { &target }.theirs());
         }
+    }
+    if model.config.tie_embeddings {
+        // PyTorch names shared weights twice.
+        let shared = tensors.iter().find(|t| t.name == "decoder.embedding.weight").cloned();
+        tensors.extend(shared.map(|t| Tensor { name: format!("{OUTPUT}.weight"), ..t }));
     }
     let form = Form::of(&model.config);
     if form == Form::Tutorial {

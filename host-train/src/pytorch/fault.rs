@@ -40,7 +40,7 @@ pub enum Fault {
     },
     /// Recurrent weights are those of no known cell.
     #[error(
-        "tensor {name}: expected 3 rows a unit (nn.GRU) or 4 (nn.LSTM), found {rows} rows for {units} units"
+        "tensor {name}: expected 1 row a unit (nn.RNN), 3 (nn.GRU) or 4 (nn.LSTM), found {rows} rows for {units} units"
     )]
     Cell {
         /// PyTorch's name.

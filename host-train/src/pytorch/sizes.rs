@@ -2,7 +2,7 @@
 
 use super::Fault;
 use super::attention::{PREFIX, Spelling};
-use crate::config::{AttentionKind, Bridge, Cell, ModelConfig};
+use crate::config::{AttentionKind, Bridge, Cell, ModelConfig, Place};
 use crate::nn::params::Tensor;
 
 /// A network and its vocabularies' sizes.
@@ -42,12 +42,23 @@ pub(super) fn sizes(tensors: &[Tensor]) -> Result<Sizes, Vec<Fault>> {
     let [source_vocab, source_width] = matrix("encoder.embedding.weight");
     let [target_vocab, target_width] = matrix("decoder.embedding.weight");
     let states = ["encoder", "decoder"].map(|side| matrix(&format!("{side}.rnn.weight_hh_l0")));
-    let attends = names().any(|name| name.starts_with(PREFIX));
-    let attention = match spelling {
-        Spelling::Split => "w_q",
-        Spelling::Joined(attention, _) => attention,
+    let [_, read] = matrix("decoder.rnn.weight_ih_l0");
+    let of_attention = |name: &str| has(&format!("{PREFIX}{name}"));
+    let kind = match spelling {
+        _ if !names().any(|name| name.starts_with(PREFIX)) => AttentionKind::None,
+        _ if of_attention("v_a.weight") => AttentionKind::Concat,
+        _ if of_attention("temperature") => AttentionKind::Cosine,
+        _ if of_attention("w_a.weight") => AttentionKind::General,
+        Spelling::Split if !of_attention("w_q.weight") && of_attention("w_c.weight") => AttentionKind::Dot,
+        _ => AttentionKind::Additive,
     };
-    let size = attends.then(|| matrix(&format!("{PREFIX}{attention}.weight"))[0]);
+    let energies = match (kind, spelling) {
+        (AttentionKind::Concat, _) => Some("w_a"),
+        (AttentionKind::Additive, Spelling::Split) => Some("w_q"),
+        (AttentionKind::Additive, Spelling::Joined(attention, _)) => Some(attention),
+        _ => None,
+    };
+    let size = energies.map(|name| matrix(&format!("{PREFIX}{name}.weight"))[0]);
     if !faults.is_empty() {
         return Err(faults);
     }
@@ -55,7 +66,9 @@ pub(super) fn sizes(tensors: &[Tensor]) -> Result<Sizes, Vec<Fault>> {
     let mut recurrent = |side: &str, [rows, units]: [usize; 2]| {
         let name = |k: usize| format!("{side}.rnn.weight_hh_l{k}");
         let cell = match rows {
+            _ if rows == units => Cell::Rnn,
             _ if rows == 3 * units => Cell::Gru,
+            _ if rows == 4 * units && has(&format!("{side}.rnn.weight_ci_l0")) => Cell::Peephole,
             _ if rows == 4 * units => Cell::Lstm,
             _ => {
                 faults.push(Fault::Cell { name: name(0), rows, units });
@@ -79,10 +92,15 @@ pub(super) fn sizes(tensors: &[Tensor]) -> Result<Sizes, Vec<Fault>> {
     config.decoder.embedding = target_width;
     config.decoder.hidden = decoder.hidden;
     config.decoder.layers = decoder.layers;
-    match size {
-        Some(size) => config.attention.size = size,
-        None => config.attention.kind = AttentionKind::None,
+    config.encoder.norm = has("encoder.norm_l0.weight");
+    config.decoder.norm = has("decoder.norm_l0.weight");
+    config.attention.kind = kind;
+    config.attention.size = size.unwrap_or(config.attention.size);
+    if of_attention("w_c.weight") {
+        config.attention.place = Place::After;
+        config.attention.input_feeding = read == target_width + decoder.hidden;
     }
+    config.decoder.context = kind == AttentionKind::None && read == target_width + config.memory();
     // States are handed over as they are where nothing is said and they fit.
     let fit =
         encoder.cell == decoder.cell && encoder.hidden == decoder.hidden && encoder.layers == decoder.layers;

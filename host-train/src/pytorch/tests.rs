@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::{Exported, Fault, Files, Form, export, import};
 use crate::checkpoint::{Checkpoint, save_tensors};
-use crate::config::{Config, ModelConfig, Tokens};
+use crate::config::{AttentionKind, Cell, Config, ModelConfig, Place, Task, Tokens};
 use crate::error::Error;
 use crate::model::Seq2Seq;
-use crate::model::tests::configs;
+use crate::model::tests::{configs, forms};
 use crate::nn::params::Tensor;
 use crate::vocab::Vocab;
 
@@ -56,9 +56,29 @@ fn find<'a>(tensors: &'a mut [Tensor], name: &str) -> &'a mut Tensor {
     tensors.iter_mut().find(|t| t.name == name).unwrap()
 }
 
+/// Whether names and shapes tell all that a network is.
+fn is_read_off(config: &ModelConfig) -> bool {
+    let (e, d) = (&config.encoder, &config.decoder);
+    let told_apart = [e.cell, d.cell].iter().all(|cell| *cell != Cell::Relu);
+    // Attention without weights looks like a fixed context.
+    let seen = config.attention.kind != AttentionKind::Dot || config.attention.place == Place::After;
+    let plain = seen && !(e.reverse || e.residual || d.residual || config.tie_embeddings);
+    config.task == Task::Transduce && told_apart && plain
+}
+
+#[test]
+fn tied_embeddings_are_written_twice_as_pytorch_has_them() {
+    let mut config = tutorial();
+    config.attention.kind = AttentionKind::None;
+    (config.decoder.embedding, config.tie_embeddings) = (5, true);
+    let exported = export(&checkpoint(&config));
+    let get = |name: &str| exported.tensors.iter().find(|t| t.name == name).unwrap();
+    assert_eq!(get("decoder.embedding.weight").data, get("decoder.fc_out.weight").data);
+}
+
 #[test]
 fn every_network_comes_back_with_the_same_bits() {
-    for config in configs().into_iter().chain([tutorial()]) {
+    for config in configs().into_iter().chain([tutorial()]).chain(forms().into_iter().filter(is_read_off)) {
         let dir = tempfile::tempdir().unwrap();
         let before = checkpoint(&config);
         let exported = export(&before);
@@ -69,6 +89,8 @@ fn every_network_comes_back_with_the_same_bits() {
         let size = |mut model: ModelConfig| {
             // Without attention its size is not in the file, and does not matter.
             model.attention.size = 0;
+            // Neither does training's part of the configuration.
+            (model.attention.coverage_loss, model.embedding_dropout) = (0.0, None);
             model
         };
         assert_eq!(size(after.config.model), size(before.config.model));
@@ -150,12 +172,12 @@ fn what_sizes_are_read_off_is_named() {
         Fault::NoMatrix { name: "decoder.rnn.weight_hh_l0".into(), found: vec![75] },
     ];
     assert_eq!(faults, expected);
-    // nn.RNN has one row a unit.
+    // No cell has two rows a unit.
     let faults = changed(|tensors| {
         let weight = find(tensors, "decoder.rnn.weight_hh_l0");
-        (weight.shape, weight.data) = (vec![5, 5], vec![0.0; 25]);
+        (weight.shape, weight.data) = (vec![10, 5], vec![0.0; 50]);
     });
-    assert_eq!(faults, [Fault::Cell { name: "decoder.rnn.weight_hh_l0".into(), rows: 5, units: 5 }]);
+    assert_eq!(faults, [Fault::Cell { name: "decoder.rnn.weight_hh_l0".into(), rows: 10, units: 5 }]);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::kind::Kind;
 use super::requantize::{fraction_bits, power_of_two};
-use super::scheme::{OUTPUT, Scheme, consumers, products, quantities};
-use crate::config::{AttentionKind, Bridge, Cell, Fold, QatConfig};
+use super::scheme::{OUTPUT, PROJECTION, Scheme, consumers, products, quantities};
+use crate::config::{Bridge, Fold, QatConfig};
 use crate::error::{Error, Result};
 use crate::model::Seq2Seq;
 
@@ -20,10 +20,14 @@ impl Scheme {
     /// Pairs are (source ids, target ids), each side ending with the end mark.
     ///
     /// # Errors
-    /// [`Error::Config`] when the configuration names a product that the network has not; [`Error::Training`] when there
+    /// [`Error::Config`] when the network is of a form that has no grid yet, or when the configuration names a product that it
+    /// has not; [`Error::Training`] when there
     /// are no pairs or a value is not finite.
     pub fn choose(model: &Seq2Seq, config: &QatConfig, pairs: &[(&[u32], &[u32])]) -> Result<Self> {
         let m = &model.config;
+        if let Some(form) = m.beyond_grid() {
+            return Err(Error::Config(format!("there is no integer grid yet for {form}")));
+        }
         let names = products(m);
         if let Some(name) = config.products.keys().find(|name| !names.contains(name)) {
             let names = names.join(", ");
@@ -66,12 +70,11 @@ impl Scheme {
             let least = if name == "decoder.logits" { 2 } else { 0 };
             (name, bits(&names, if log2 { LOG2_E } else { 1.0 }, most).max(least))
         };
-        let key_scale = match m.attention.kind {
-            AttentionKind::None => 0,
-            AttentionKind::Additive => {
-                let scale = unit("decoder.attention.key") * power_of_two(KEY_SCALE_BITS);
-                scale.round().clamp(1.0, 65_535.0) as u16
-            }
+        let key_scale = if m.attends() {
+            let scale = unit("decoder.attention.key") * power_of_two(KEY_SCALE_BITS);
+            scale.round().clamp(1.0, 65_535.0) as u16
+        } else {
+            0
         };
         let fold = fold(model, how, &products);
         let bits = quantities(m).into_iter().map(grid).collect();
@@ -103,13 +106,11 @@ fn ranges(model: &Seq2Seq, pairs: &[(&[u32], &[u32])]) -> Result<BTreeMap<String
 /// Which products that read a token get a table.
 fn fold(model: &Seq2Seq, how: Fold, kinds: &BTreeMap<String, Kind>) -> BTreeMap<String, bool> {
     let m = &model.config;
-    let rows = |name: &str| {
-        let gates = |cell| if cell == Cell::Gru { 3 } else { 4 };
-        match name {
-            OUTPUT => model.target_vocab(),
-            _ if name.starts_with("encoder") => gates(m.encoder.cell) * m.encoder.hidden,
-            _ => gates(m.decoder.cell) * m.decoder.hidden,
-        }
+    let rows = |name: &str| match name {
+        OUTPUT => model.target_vocab(),
+        PROJECTION => m.projection().unwrap_or(0),
+        _ if name.starts_with("encoder") => m.encoder.cell.gates() * m.encoder.hidden,
+        _ => m.decoder.cell.gates() * m.decoder.hidden,
     };
     let sides = [(model.source_vocab(), m.encoder.embedding), (model.target_vocab(), m.decoder.embedding)];
     let mut all = BTreeMap::new();

@@ -292,7 +292,7 @@ impl<'a> Builder<'a> {
     /// Adds a recurrent layer with PyTorch's parameters `weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`.
     ///
     /// # Panics
-    /// As [`Builder::linear`].
+    /// As [`Builder::linear`], and for a cell that [`crate::config::ModelConfig::beyond_grid`] names.
     pub fn cell(
         &mut self,
         name: &str,
@@ -329,6 +329,7 @@ impl<'a> Builder<'a> {
                 let rows = (0..4 * hidden).map(|i| (self.row(&[&x, &h], i, bias[i], kind), GATE)).collect();
                 (rows, self.bits(&format!("{name}.cell")))
             }
+            Cell::Rnn | Cell::Relu | Cell::Peephole => unreachable!("no grid is built for {cell:?}"),
         };
         let records = Records::new(rows.iter().map(|(row, unit)| (row, *unit)), Width::I16);
         self.grid.products.insert(w_ih, Product { records, unit: GATE as f32, bits, token });

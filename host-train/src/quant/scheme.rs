@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kind::Kind;
 use crate::checkpoint::write_atomically;
-use crate::config::{AttentionKind, Bridge, Cell, ModelConfig};
+use crate::config::{AttentionKind, Bridge, Cell, ModelConfig, Part, Place, Task};
 use crate::error::{Error, Result};
 
 /// Name of the file in a checkpoint directory.
@@ -15,6 +15,9 @@ pub const FILE: &str = "quantization.toml";
 
 /// The output layer's product.
 pub const OUTPUT: &str = "decoder.fc_out";
+
+/// The product between what the output layer reads and tied embeddings of another width.
+pub const PROJECTION: &str = "decoder.projection";
 
 /// What every product's weights become, which token products are tables, and the grids of inner values.
 ///
@@ -35,46 +38,97 @@ pub struct Scheme {
 }
 
 /// The names of a network's products: `encoder.rnn.l0`, `encoder.rnn.l0_reverse`, ..., `encoder.fc` with a linear bridge,
-/// `decoder.attention.{w_q,w_k}` with attention, `decoder.rnn.l0`, ..., `decoder.fc_out`.
+/// those of attention (additive: `decoder.attention.{w_q,w_k}`; concat: `decoder.attention.w_a.{query,key}`, the columns of states
+/// and of encoder outputs; general, and cosine of unequal widths: `decoder.attention.w_a`; after the cell also
+/// `decoder.attention.w_c`), `decoder.rnn.l0`, ..., [`PROJECTION`] where there is one, `decoder.fc_out`.
 pub fn products(model: &ModelConfig) -> Vec<String> {
-    let mut names = cells(model, "encoder");
-    if model.bridge == Bridge::Linear {
+    let (e, d) = (cells(model, "encoder"), cells(model, "decoder"));
+    let mut names: Vec<String> = if model.task == Task::Generate { Vec::new() } else { e };
+    if model.task == Task::Transduce && model.bridge == Bridge::Linear {
         names.push("encoder.fc".into());
     }
-    if model.attention.kind == AttentionKind::Additive {
-        names.extend(["decoder.attention.w_q".into(), "decoder.attention.w_k".into()]);
+    if model.attends() {
+        let of_kind: &[&str] = match model.attention.kind {
+            AttentionKind::Additive => &["w_q", "w_k"],
+            AttentionKind::Concat => &["w_a.query", "w_a.key"],
+            AttentionKind::General => &["w_a"],
+            AttentionKind::Cosine if model.memory() != model.decoder.hidden => &["w_a"],
+            AttentionKind::None | AttentionKind::Dot | AttentionKind::Cosine => &[],
+        };
+        let after = (model.attention.place == Place::After).then_some("w_c");
+        names.extend(of_kind.iter().copied().chain(after).map(|name| format!("decoder.attention.{name}")));
     }
-    names.extend(cells(model, "decoder"));
+    if model.task != Task::Label {
+        names.extend(d);
+    }
+    names.extend(model.projection().map(|_| PROJECTION.into()));
     names.push(OUTPUT.into());
     names
 }
 
-/// The products that read a token, by side: those of the encoder's first layer; the decoder's first layer, and with
-/// attention the output layer.
+/// The products that read a token, by side: those of the encoder's first layer; the decoder's first layer, and the output layer
+/// where it reads the embedding.
 pub fn consumers(model: &ModelConfig) -> [Vec<String>; 2] {
     let directions = if model.encoder.bidirectional { 2 } else { 1 };
-    let encoder = cells(model, "encoder").into_iter().take(directions).collect();
-    let mut decoder = vec!["decoder.rnn.l0".to_owned()];
-    if model.attention.kind == AttentionKind::Additive {
-        decoder.push(OUTPUT.into());
-    }
-    [encoder, decoder]
+    let encoder = cells(model, "encoder").into_iter().take(directions);
+    let reads = model.output_reads().iter().any(|(part, _)| *part == Part::Embedding);
+    let output = if model.projection().is_some() { PROJECTION } else { OUTPUT };
+    let decoder = ["decoder.rnn.l0".to_owned()].into_iter().chain(reads.then(|| output.to_owned()));
+    [
+        if model.task == Task::Generate { Vec::new() } else { encoder.collect() },
+        if model.task == Task::Label { Vec::new() } else { decoder.collect() },
+    ]
 }
 
 /// The 16-bit quantities with calibrated fraction bits, by the names of [`crate::model::Seq2Seq::observe`], and the most bits
-/// that each may have: a GRU's `.candidate` or an LSTM's `.cell`, `decoder.attention.{query,score}`, `decoder.logits`.
+/// that each may have: a GRU's `.candidate`, an LSTM's `.cell`, a rectified cell's `.hidden`; `{side}.residual_l{k}`,
+/// `{side}.norm_l{k}`; `decoder.attention.{query,score}`, and where scores are products of vectors `decoder.attention.key`;
+/// `decoder.projected`, `decoder.logits`.
 ///
 /// Scores and logits are kept in log2 units: their magnitude is that of the observed values times log2(e).
 pub fn quantities(model: &ModelConfig) -> Vec<(String, u8)> {
     let mut all = Vec::new();
-    for (side, cell) in [("encoder", model.encoder.cell), ("decoder", model.decoder.cell)] {
-        let (what, most) = if cell == Cell::Gru { ("candidate", 12) } else { ("cell", 15) };
-        all.extend(cells(model, side).into_iter().map(|name| (format!("{name}.{what}"), most)));
+    let (e, d) = (&model.encoder, &model.decoder);
+    let sides = [
+        ("encoder", Task::Generate, e.cell, e.layers, model.memory() == e.embedding, e.residual, e.norm),
+        (
+            "decoder",
+            Task::Label,
+            d.cell,
+            d.layers,
+            model.cell_reads() == [(Part::Embedding, d.hidden)],
+            d.residual,
+            d.norm,
+        ),
+    ];
+    for (side, without, cell, layers, fits, residual, norm) in sides {
+        if model.task == without {
+            continue;
+        }
+        let what = match cell {
+            Cell::Gru => Some(("candidate", 12)),
+            Cell::Lstm | Cell::Peephole => Some(("cell", 15)),
+            Cell::Relu => Some(("hidden", 15)),
+            Cell::Rnn => None,
+        };
+        let names = cells(model, side).into_iter();
+        all.extend(
+            what.into_iter()
+                .flat_map(|(what, most)| names.clone().map(move |name| (format!("{name}.{what}"), most))),
+        );
+        for k in 0..layers {
+            let sum = residual && (k > 0 || fits);
+            all.extend(sum.then(|| (format!("{side}.residual_l{k}"), 15)));
+            all.extend(norm.then(|| (format!("{side}.norm_l{k}"), 15)));
+        }
     }
-    if model.attention.kind == AttentionKind::Additive {
-        all.push(("decoder.attention.query".into(), 12));
+    if model.attends() {
+        let energies = model.attention.kind.has_energies();
+        all.push(("decoder.attention.query".into(), if energies { 12 } else { 15 }));
+        all.extend((!energies).then(|| ("decoder.attention.key".into(), 15)));
         all.push(("decoder.attention.score".into(), 15));
     }
+    all.extend(model.projection().map(|_| ("decoder.projected".into(), 15)));
     all.push(("decoder.logits".into(), 15));
     all
 }
@@ -107,7 +161,7 @@ impl Scheme {
                 return Err(Error::Config(format!("bits.{name} is at most {}, found {bits}", most[name])));
             }
         }
-        if (scheme.key_scale == 0) != (model.attention.kind == AttentionKind::None) {
+        if (scheme.key_scale == 0) == model.attends() {
             let found = scheme.key_scale;
             return Err(Error::Config(format!("key_scale is above 0 with attention alone, found {found}")));
         }

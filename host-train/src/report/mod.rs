@@ -12,7 +12,7 @@ pub use html::page;
 pub use plots::{attention, learning_rate, losses, metric};
 
 use crate::checkpoint::Checkpoint;
-use crate::config::{Config, Tokens};
+use crate::config::{Config, Task, Tokens};
 use crate::data::Pair;
 use crate::data::corpus::{Group, group};
 use crate::error::{Error, Result};
@@ -83,9 +83,15 @@ impl Report {
     /// sentences, attention is shown for the first sources of `dev`.
     ///
     /// # Errors
-    /// As [`Checkpoint::load`]; [`Error::Checkpoint`] when a line of the history is damaged.
+    /// As [`Checkpoint::load`]; [`Error::Checkpoint`] when a line of the history is damaged; [`Error::Config`] for a model that
+    /// answers no sources.
     pub fn collect(dir: &Path, dev: &[Pair], sentences: &[String], threads: usize) -> Result<Self> {
         let Checkpoint { config, source_vocab, target_vocab, model } = Checkpoint::load(dir)?;
+        if config.model.task == Task::Generate {
+            return Err(Error::Config(
+                "a report compares answers to sources; model.task = \"generate\" has none".into(),
+            ));
+        }
         let decoder =
             Decoder { model: &model, source: &source_vocab, target: &target_vocab, config: &config, threads };
         let groups = group(dev);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{EpochRecord, Event, Run, Work, evaluate, source_table};
 use crate::checkpoint::{Best, Partial, Snapshot, checksum};
-use crate::config::ScheduleKind;
+use crate::config::{Metric, ScheduleKind};
 use crate::data::{Dataset, batch};
 use crate::error::{Error, Result};
 use crate::model::{Choice, Feed, Gradients, LossSum, Objective, Seq2Seq, StepOptions, Teachers};
@@ -61,6 +61,9 @@ impl Work {
             cer: dev.scores.cer(),
             exact: dev.scores.exact(),
             bleu: dev.scores.bleu.score(),
+            acc: dev.scores.get(Metric::Acc).unwrap_or_default(),
+            slot: dev.scores.get(Metric::Slot).unwrap_or_default(),
+            intent: dev.scores.get(Metric::Intent).unwrap_or_default(),
             best: false,
             learning_rate: self.rate(run, &batches),
             gradient_norm: done.gradient_norm,

@@ -2,7 +2,7 @@
 
 use super::Run;
 use super::exposure::best;
-use crate::config::Metric;
+use crate::config::{Metric, Task};
 use crate::data::corpus::{Group, group};
 use crate::data::{Dataset, Pair};
 use crate::ensemble::Ensemble;
@@ -29,14 +29,20 @@ pub struct Evaluation {
 /// Loss and greedy scores of the run's dev set; `dev` holds the same pairs as ids.
 pub fn evaluate(model: &Seq2Seq, source: &Vocab, target: &Vocab, run: &Run<'_>, dev: &Dataset) -> Evaluation {
     let (threads, max_len) = (run.config.train.threads, run.config.data.max_target_len);
-    let sources: Vec<Vec<u32>> = group(run.dev).iter().map(|case| source.sentence(case.source).ids).collect();
-    let decoded = in_chunks(&sources, threads, |_, chunk| greedy(model, chunk, max_len));
-    let parts: Vec<_> = decoded.iter().map(|best| target.parts_of(&best.ids)).collect();
+    let scores = || {
+        let sources: Vec<Vec<u32>> =
+            group(run.dev).iter().map(|case| source.sentence(case.source).ids).collect();
+        let decoded = in_chunks(&sources, threads, |_, chunk| greedy(model, chunk, max_len));
+        let parts: Vec<_> = decoded.iter().map(|best| target.parts_of(&best.ids)).collect();
+        score(target.tokenization(), run.dev, &parts)
+    };
+    // What follows from no source is not right or wrong.
+    let generates = model.config.task == Task::Generate;
     let watched = run.config.train.metric == Metric::FreePpl;
     Evaluation {
         free_loss: watched.then(|| walk_loss(&model.into(), dev, Behind::OwnTokens, threads)),
         loss: mean_loss(model, dev, run.config.train.batch_size.min(256), threads),
-        scores: score(target.tokenization(), run.dev, &parts),
+        scores: if generates { Scores::default() } else { scores() },
     }
 }
 
@@ -68,6 +74,14 @@ pub enum Behind {
 pub fn walk_loss(model: &Ensemble<'_>, data: &Dataset, behind: Behind, threads: usize) -> f64 {
     let all: Vec<usize> = (0..data.len()).collect();
     let pairs = data.batch(&all);
+    if model.labels() {
+        let losses = in_chunks(&pairs.sources, threads, |chunk, sources| {
+            let sources: Vec<&[u32]> = sources.iter().map(|s| &s[..]).collect();
+            let logits = model.label_logits(&sources);
+            chunk.iter().zip(&logits).map(|(&i, rows)| nll(rows, &pairs.targets[i])).collect()
+        });
+        return losses.iter().sum::<f64>() / data.target_tokens().max(1) as f64;
+    }
     let losses = in_chunks(&pairs.sources, threads, |chunk, sources| {
         let targets: Vec<&[u32]> = chunk.iter().map(|&i| &pairs.targets[i][..]).collect();
         let mut losses = vec![0.0; targets.len()];
@@ -96,6 +110,12 @@ pub fn walk_loss(model: &Ensemble<'_>, data: &Dataset, behind: Behind, threads: 
         losses
     });
     losses.iter().sum::<f64>() / data.target_tokens().max(1) as f64
+}
+
+/// Negative log-likelihood of targets, given their logits.
+fn nll(logits: &[f32], targets: &[u32]) -> f64 {
+    let rows = logits.chunks_exact(logits.len() / targets.len().max(1)).zip(targets);
+    rows.map(|(row, &target)| log_sum_exp(row) - f64::from(row[target as usize])).sum()
 }
 
 /// The hypotheses of every source, best first; sources are ids with their marks.

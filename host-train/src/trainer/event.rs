@@ -30,6 +30,15 @@ pub struct EpochRecord {
     pub exact: f64,
     /// BLEU of the dev set, greedy.
     pub bleu: f64,
+    /// Percent of dev tokens in whose place the hypothesis has the same.
+    #[serde(default)]
+    pub acc: f64,
+    /// F1 of the dev set's slots.
+    #[serde(default)]
+    pub slot: f64,
+    /// Percent of dev lines whose first label is right.
+    #[serde(default)]
+    pub intent: f64,
     /// Whether this is the best epoch so far.
     pub best: bool,
     /// The learning rate of the epoch's last step.
@@ -54,6 +63,10 @@ impl EpochRecord {
             Metric::Cer => self.cer,
             Metric::Exact => self.exact,
             Metric::Bleu => self.bleu,
+            Metric::Acc => self.acc,
+            Metric::Slot => self.slot,
+            Metric::Intent => self.intent,
+            Metric::Line => self.exact,
             Metric::Loss => self.dev_loss,
             Metric::Ppl => self.dev_loss.exp(),
             Metric::FreePpl => self.free_loss.map_or(f64::NAN, f64::exp),

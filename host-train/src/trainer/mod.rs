@@ -15,7 +15,8 @@ pub use evaluate::{Behind, Evaluation, decode_all, decode_groups, evaluate, mean
 pub use event::{End, EpochRecord, Event, Outcome};
 
 use crate::checkpoint::{Checkpoint, RunDir, Snapshot, State};
-use crate::config::{Config, DataConfig, EncoderConfig, ModelConfig};
+use crate::config::{AttentionConfig, Config, DataConfig, EncoderConfig, ModelConfig, Task};
+use crate::data::corpus::check_sides;
 use crate::data::{Dataset, Pair, vectors};
 use crate::error::{Error, Result};
 use crate::model::{Params, Seq2Seq};
@@ -71,7 +72,7 @@ pub fn train(run: &Run<'_>, stop: &AtomicBool, observe: &mut dyn FnMut(&Event<'_
 /// in the configuration, the other run's network is calibrated on the training pairs and learns on the chip's grid from then on.
 ///
 /// # Errors
-/// As [`train`]; [`Error::Config`] when the other run's network or tokens are not the configuration's, or when there is `[qat]`
+/// As [`train`]; [`Error::Corpus`] when the pairs are not what the task needs; [`Error::Config`] when the other run's network or tokens are not the configuration's, or when there is `[qat]`
 /// without another run.
 pub fn train_from(
     run: &Run<'_>,
@@ -80,6 +81,9 @@ pub fn train_from(
     observe: &mut dyn FnMut(&Event<'_>),
 ) -> Result<Outcome> {
     run.config.check()?;
+    for (pairs, name) in [(run.train, "the training pairs"), (run.dev, "the dev pairs")] {
+        check_sides(pairs, run.config, Path::new(name))?;
+    }
     let mut work = prepare(run, init)?;
     let (config, epochs) = (run.config, run.config.train.epochs);
     observe(&Event::Start {
@@ -153,7 +157,10 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
     let (source_vocab, target_vocab) = match (&resumed, known) {
         (Some(old), _) => (old.source_vocab.clone(), old.target_vocab.clone()),
         (None, Some(known)) => (known.source_vocab.clone(), known.target_vocab.clone()),
-        (None, None) => vocabularies(&config.data, run.train)?,
+        (None, None) => {
+            let (source, target) = vocabularies(&config.data, run.train)?;
+            (source, target.with_end(config.model.task != Task::Label))
+        }
     };
     check_teachers(run, &source_vocab, &target_vocab)?;
     let train = Dataset::training(run.train, &source_vocab, &target_vocab, &config.data);
@@ -260,12 +267,13 @@ fn source_table(params: &mut Params) -> &mut [f32] {
 /// The network of another run, on the grid that the configuration asks for.
 fn taken_over(init: Checkpoint, config: &Config, train: &Dataset) -> Result<Seq2Seq> {
     let Checkpoint { config: old, mut model, .. } = init;
-    // Dropout and what embeddings start from are how it is trained, not what it is.
+    // Dropout, what attention should cover and what embeddings start from are how it is trained, not what it is.
     let sizes = |model: &ModelConfig| {
         let plain = EncoderConfig::default();
         let (vectors, freeze_vectors) = (plain.vectors, plain.freeze_vectors);
         let encoder = EncoderConfig { vectors, freeze_vectors, ..model.encoder.clone() };
-        ModelConfig { dropout: 0.0, encoder, ..model.clone() }
+        let attention = AttentionConfig { coverage_loss: 0.0, ..model.attention.clone() };
+        ModelConfig { dropout: 0.0, embedding_dropout: None, attention, encoder, ..model.clone() }
     };
     if sizes(&old.model) != sizes(&config.model) {
         return Err(Error::Config(format!(

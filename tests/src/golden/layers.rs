@@ -1,10 +1,12 @@
-//! Embedding, linear map, cross-entropy, additive attention.
+//! Embedding, linear map, layer normalisation, cross-entropy, attention.
 
 use anyhow::{Context, Result};
-use kinglet_train::nn::attention::{Additive, AttentionTrace};
+use kinglet_train::config::AttentionKind;
+use kinglet_train::nn::attention::{Attended, Attention, AttentionTrace, Shape};
 use kinglet_train::nn::embedding::Embedding;
 use kinglet_train::nn::linear::Linear;
 use kinglet_train::nn::loss::{cross_entropy as loss_of, cross_entropy_backward, log_softmax};
+use kinglet_train::nn::norm::{LayerNorm, NormTrace};
 use kinglet_train::nn::params::{Layout, Params};
 use kinglet_train::pytorch::split_attention;
 
@@ -97,16 +99,19 @@ pub(super) fn cross_entropy(file: &File, config: &serde_json::Value, c: &mut Com
 /// Where attention is in a model.
 const ATTENTION: &str = "decoder.attention";
 
-/// Both spellings: `w_q`, `w_k`, `v`, and `attn_fc` = [w_q w_k] with `v_fc`.
-pub(super) fn attention(file: &File, c: &mut Compare) -> Result<()> {
+/// Any kind, additive in both spellings: `w_q`, `w_k`, `v`, and `attn_fc` = [w_q w_k] with `v_fc`. A file with `w_c` has what an
+/// output layer reads behind it, too.
+pub(super) fn attention(file: &File, kind: AttentionKind, c: &mut Compare) -> Result<()> {
     let [source_len, batch, width] = file.dims("input.encoder_outputs")?;
     let [_, query] = file.dims("input.hidden")?;
     let ours = |prefix: &str| split_attention(file.tensors(prefix, &format!("{ATTENTION}.")), query);
     let tensors = ours("param.");
-    let v = tensors.iter().find(|t| t.name == format!("{ATTENTION}.v.weight"));
-    let size = v.context("the tensor of scores is missing")?.data.len();
+    let energies = ["v.weight", "v_a.weight"].map(|name| format!("{ATTENTION}.{name}"));
+    let size = tensors.iter().find(|t| energies.contains(&t.name)).map_or(0, |t| t.data.len());
     let mut layout = Layout::default();
-    let attention = Additive::declare(&mut layout, ATTENTION, query, width, size);
+    let shape = Shape { kind, query, memory: width, size };
+    let attention = Attention::declare(&mut layout, ATTENTION, shape).context("a kind that attends")?;
+    let after = file.has("param.w_c.weight").then(|| Attended::declare(&mut layout, ATTENTION, width, query));
     let params = layout.arrange(Params::new(tensors)?)?;
 
     let (outputs, states) = (file.get("input.encoder_outputs")?, file.get("input.hidden")?);
@@ -137,11 +142,31 @@ pub(super) fn attention(file: &File, c: &mut Compare) -> Result<()> {
         })
         .collect();
     c.tensor(file, "output.attention", &padded);
-    c.loss(file, "loss", &[("r.attention", &padded), ("r.context", &contexts)]);
 
     let mut grads = params.zeros_like();
+    let (mut d_contexts, mut d_states) = (file.get("r.context")?.to_vec(), vec![0.0; states.len()]);
+    let mut weighed = vec![("r.attention", &padded[..]), ("r.context", &contexts)];
+    let mut h_tilde = vec![0.0; states.len()];
+    if let Some(after) = &after {
+        let mut joined = vec![0.0; batch * after.inputs()];
+        after.forward(&params, (&contexts, states), &mut joined, &mut h_tilde);
+        c.tensor(file, "output.h_tilde", &h_tilde);
+        weighed.push(("r.h_tilde", &h_tilde));
+        let mut d = file.get("r.h_tilde")?.to_vec();
+        Attended::reverse_tanh(&h_tilde, &mut d);
+        after.weight_gradient(&mut grads, &joined, &d);
+        let mut d_joined = vec![0.0; joined.len()];
+        after.input_gradient(&params, &d, &mut d_joined);
+        let each = d_contexts.chunks_exact_mut(width).zip(d_states.chunks_exact_mut(query));
+        for (row, (context, state)) in d_joined.chunks_exact(width + query).zip(each) {
+            context.iter_mut().zip(row).for_each(|(d, more)| *d += more);
+            state.copy_from_slice(&row[width..]);
+        }
+    }
+    c.loss(file, "loss", &weighed);
+
     let mut d_memory = attention.memory_gradient(&memory);
-    let mut d_queries = vec![0.0; batch * size];
+    let mut d_queries = vec![0.0; batch * attention.size()];
     let rw = file.get("r.attention")?;
     let valid = |b: usize| &rw[b * source_len..b * source_len + lengths[b]];
     let d_weights: Vec<f32> = (0..batch).flat_map(valid).copied().collect();
@@ -151,12 +176,11 @@ pub(super) fn attention(file: &File, c: &mut Compare) -> Result<()> {
         &memory,
         &sentences,
         (&trace, 0),
-        file.get("r.context")?,
+        &d_contexts,
         Some(&d_weights),
         &mut d_memory,
         &mut d_queries,
     );
-    let mut d_states = vec![0.0; states.len()];
     attention.add_state_gradient(&params, &d_queries, &mut d_states);
     c.tensor(file, "grad.input.hidden", &d_states);
     let d_values = attention.finish(&params, &mut grads, &memory, states, &d_queries, d_memory);
@@ -171,6 +195,27 @@ pub(super) fn attention(file: &File, c: &mut Compare) -> Result<()> {
     let expected = layout.arrange(Params::new(ours("grad.param."))?)?;
     for (found, expected) in grads.iter().zip(&expected) {
         c.values(&format!("grad.{}", expected.name), &found.data, &expected.data);
+    }
+    Ok(())
+}
+
+/// Rows of ordinary values, and of values far from zero.
+pub(super) fn layer_norm(file: &File, c: &mut Compare) -> Result<()> {
+    let [width] = file.dims("param.weight")?;
+    let mut layout = Layout::default();
+    let norm = LayerNorm::declare(&mut layout, "norm", width);
+    let params = file.params("param.", "norm.", &layout)?;
+    for variant in ["base.", "big."] {
+        let name = |what: &str| format!("{variant}{what}");
+        let mut y = file.get(&name("input.x"))?.to_vec();
+        let mut trace = NormTrace::new(y.len() / width, width);
+        norm.forward(&params, &mut y, 0, &mut trace);
+        c.tensor(file, &name("output.output"), &y);
+        c.loss(file, &name("loss"), &[(&name("r.output"), &y)]);
+        let (mut d, mut grads) = (file.get(&name("r.output"))?.to_vec(), params.zeros_like());
+        norm.backward(&params, &mut grads, &mut d, 0, &trace);
+        c.tensor(file, &name("grad.input.x"), &d);
+        c.tensors(file, &name("grad.param."), "norm.", &grads);
     }
     Ok(())
 }

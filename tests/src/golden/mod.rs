@@ -17,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use kinglet_train::config::Cell;
+use kinglet_train::config::{AttentionKind, Cell};
 
 pub use compare::Compare;
 pub use file::File;
@@ -100,7 +100,7 @@ fn check_file(dir: &Path, name: &str, config: &serde_json::Value, c: &mut Compar
     let Some((stem, extension)) = name.split_once('.') else { return Ok(false) };
     if extension == "json" {
         return match stem.strip_suffix("_cases") {
-            Some(model @ ("tut1" | "tut3")) => tutorial::cases(dir, model, c).map(|()| true),
+            Some(model @ ("tut1" | "tut2" | "tut3")) => tutorial::cases(dir, model, c).map(|()| true),
             _ => Ok(false),
         };
     }
@@ -126,16 +126,26 @@ fn check_of(stem: &str) -> Option<Check> {
         "embedding" => |g, c| layers::embedding(g.file, g.config, c),
         "linear" => |g, c| layers::linear(g.file, c),
         "cross_entropy" => |g, c| layers::cross_entropy(g.file, g.config, c),
-        "attn_bahdanau" | "attn_bahdanau_split" => |g, c| layers::attention(g.file, c),
+        "layernorm" => |g, c| layers::layer_norm(g.file, c),
+        "attn_bahdanau" | "attn_bahdanau_split" => {
+            |g, c| layers::attention(g.file, AttentionKind::Additive, c)
+        }
+        "attn_luong_dot" => |g, c| layers::attention(g.file, AttentionKind::Dot, c),
+        "attn_luong_general" => |g, c| layers::attention(g.file, AttentionKind::General, c),
+        "attn_luong_concat" => |g, c| layers::attention(g.file, AttentionKind::Concat, c),
         "clip_grad_norm" => |g, c| optim::clip_grad_norm(g.file, c),
         "optim" => |g, c| optim::optimizers(g.file, g.config, c),
-        "tut1_model" | "tut3_model" => |g, c| tutorial::model(g.file, c),
+        "tut1_model" | "tut2_model" | "tut3_model" => |g, c| tutorial::model(g.file, c),
         "tut1_cases" => |g, c| tutorial::case_tensors(g.dir, "tut1", g.file, c),
+        "tut2_cases" => |g, c| tutorial::case_tensors(g.dir, "tut2", g.file, c),
         "tut3_cases" => |g, c| tutorial::case_tensors(g.dir, "tut3", g.file, c),
         "tut1_train" => |g, c| tutorial::train(g.dir, "tut1", g.file, Padding::Read, c),
+        "tut2_train" => |g, c| tutorial::train(g.dir, "tut2", g.file, Padding::Read, c),
         "tut3_train" => |g, c| tutorial::train(g.dir, "tut3", g.file, Padding::Read, c),
         // Tutorial 4 trains the model of tutorial 3 with a packed encoder and masked attention.
         "tut4_train" => |g, c| tutorial::train(g.dir, "tut3", g.file, Padding::Masked, c),
+        // nn.RNN with its default, the hyperbolic tangent.
+        _ if stem.starts_with("rnn_") => |g, c| rnn::check(g.file, Cell::Rnn, c),
         _ if stem.starts_with("gru_") => |g, c| rnn::check(g.file, Cell::Gru, c),
         _ if stem.starts_with("lstm_") => |g, c| rnn::check(g.file, Cell::Lstm, c),
         _ => return None,

@@ -5,7 +5,7 @@ use kinglet_train::config::Cell;
 use kinglet_train::nn::packed::Packed;
 use kinglet_train::nn::params::{Layout, Params};
 use kinglet_train::nn::rnn::State;
-use kinglet_train::nn::stack::Stack;
+use kinglet_train::nn::stack::{Shape, Stack};
 
 use super::{Compare, File};
 
@@ -15,7 +15,9 @@ pub(super) fn check(file: &File, cell: Cell, c: &mut Compare) -> Result<()> {
     let bidirectional = file.has("param.weight_ih_l0_reverse");
     let layers = (0..).take_while(|k| file.has(&format!("param.weight_ih_l{k}"))).count();
     let mut layout = Layout::default();
-    let stack = Stack::declare(&mut layout, "rnn", cell, inputs, hidden, layers, bidirectional);
+    let parts = [inputs];
+    let shape = Shape { bidirectional, ..Shape::new(cell, &parts, hidden, layers) };
+    let stack = Stack::declare(&mut layout, "", &shape);
     let params = file.params("param.", "rnn.", &layout)?;
 
     let [steps, batch, _] = file.dims("full.input.x")?;
@@ -99,7 +101,7 @@ fn variant(
     let output = order.pad(&trace.output, stack.outputs());
     let (h_n, c_n) = (flat(&now, false), flat(&now, true));
     let mut outputs = vec![("output", &output[..]), ("h_n", &h_n)];
-    if stack.layers()[0].cell() == Cell::Lstm {
+    if stack.layers()[0].cell().keeps_cell() {
         outputs.push(("c_n", &c_n));
     }
     for (what, values) in &outputs {

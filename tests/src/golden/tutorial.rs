@@ -1,4 +1,4 @@
-//! Whole models: the classic tutorials' LSTM encoder-decoder (`tut1`) and attention model (`tut3`, `tut4`), as
+//! Whole models: the classic tutorials' LSTM encoder-decoder (`tut1`), its GRU with a fixed context (`tut2`) and attention model (`tut3`, `tut4`), as
 //! `kinglet-train import` takes them.
 //!
 //! Their special ids are unk 0, pad 1, sos 2, eos 3; sources begin with sos.

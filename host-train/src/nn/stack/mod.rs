@@ -1,12 +1,20 @@
 //! Recurrent layers on top of each other, each in one or both directions.
 
+mod connection;
+mod steps;
+#[cfg(test)]
+mod tests;
+
 use crate::config::Cell;
 use crate::nn::buffer::Buffer;
 use crate::nn::embedding::Tokens;
+use crate::nn::matrix::add;
+use crate::nn::norm::{LayerNorm, NormTrace};
 use crate::nn::packed::Packed;
 use crate::nn::params::{Gradients, Layout};
 use crate::nn::rnn::{Columns, Input, Layer, State, Trace};
 use crate::quant::{Builder, TokenSource, Weights};
+use connection::Connection;
 
 /// What is done to the output rows of a layer before the next one reads them, given the layer's index:
 /// dropout. It is linear and its own transpose, so backward does the same to gradients.
@@ -18,12 +26,45 @@ pub type List<T> = heapless::Vec<T, { 2 * MAX_LAYERS }>;
 /// Most layers of a stack.
 pub const MAX_LAYERS: usize = 8;
 
-/// PyTorch's `nn.GRU` or `nn.LSTM`: layer `k + 1` reads [forward; backward] of layer `k`.
+/// Sizes of a stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape<'a> {
+    /// Cell of every layer.
+    pub cell: Cell,
+    /// Widths of the parts that the lowest layer reads.
+    pub parts: &'a [usize],
+    /// Units a direction.
+    pub hidden: usize,
+    /// Layers, at most [`MAX_LAYERS`].
+    pub layers: usize,
+    /// Whether every layer also runs from the end to the start.
+    pub bidirectional: bool,
+    /// Whether the first direction is from the end to the start.
+    pub reverse: bool,
+    /// Whether layers put out the sum of their states with what they read, where that is one part of the same width.
+    pub residual: bool,
+    /// Whether what layers put out is normalised.
+    pub norm: bool,
+}
+
+impl<'a> Shape<'a> {
+    /// States in one direction, put out as they are.
+    pub fn new(cell: Cell, parts: &'a [usize], hidden: usize, layers: usize) -> Self {
+        let (bidirectional, reverse, residual, norm) = (false, false, false, false);
+        Self { cell, parts, hidden, layers, bidirectional, reverse, residual, norm }
+    }
+}
+
+/// PyTorch's `nn.RNN`, `nn.GRU` or `nn.LSTM`: layer `k + 1` reads [forward; backward] of layer `k`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stack {
     directions: usize,
+    /// Whether the first direction is from the end to the start.
+    reverse: bool,
     /// Layer by layer, each forward then reverse.
     layers: Vec<Layer>,
+    /// One for each depth.
+    connections: Vec<Connection>,
 }
 
 /// What a stack's forward pass leaves.
@@ -31,7 +72,7 @@ pub struct Stack {
 pub struct StackTrace {
     /// One for each layer and direction.
     pub traces: List<Trace>,
-    /// What each layer read, [rows, inputs]; the lowest, if it reads tokens, their embeddings.
+    /// What each layer read, [rows, inputs]; the lowest, if it reads tokens, their embeddings; of several parts the first.
     pub inputs: List<Buffer>,
     /// What the lowest layer read, if it was tokens.
     pub tokens: Option<Tokens>,
@@ -39,57 +80,42 @@ pub struct StackTrace {
     pub fresh: bool,
     /// What the top layer put out, [rows, directions * hidden].
     pub output: Buffer,
+    /// Of layers whose states are not what they put out, the states [rows, directions * hidden]; of others nothing.
+    states: List<Buffer>,
+    norms: List<NormTrace>,
 }
 
 impl StackTrace {
     /// What layer `k` read.
     pub fn input(&self, k: usize) -> Input<'_> {
-        match &self.tokens {
-            Some(tokens) if k == 0 => Input::Tokens(&self.inputs[0], tokens),
-            _ => Input::Rows(&self.inputs[k]),
-        }
+        input(&self.inputs, self.tokens.as_ref(), k)
     }
 
-    /// The vector of `width` values that layer `k` read in `row`.
-    pub fn read(&self, k: usize, row: usize, width: usize) -> &[f32] {
-        let row = match &self.tokens {
-            Some(tokens) if k == 0 => tokens.slot(row),
-            _ => row,
-        };
-        &self.inputs[k][row * width..][..width]
+    /// The states of layer `k` after each step, [rows, directions * hidden], unless dropout has changed them.
+    pub fn states(&self, k: usize) -> &[f32] {
+        if self.states[k].is_empty() { self.put_out(k) } else { &self.states[k] }
+    }
+
+    /// What layer `k` put out, unless dropout has changed it.
+    pub fn put_out(&self, k: usize) -> &[f32] {
+        self.inputs.get(k + 1).unwrap_or(&self.output)
+    }
+}
+
+fn input<'a>(inputs: &'a [Buffer], tokens: Option<&'a Tokens>, k: usize) -> Input<'a> {
+    match tokens {
+        Some(tokens) if k == 0 => Input::Tokens(&inputs[0], tokens),
+        _ => Input::Rows(&inputs[k]),
     }
 }
 
 impl Stack {
-    /// Declares every layer and direction under `name`.
+    /// Declares every layer and direction under `{name}rnn`, and normalisations as `{name}norm_l0`, ...
     ///
     /// # Panics
     /// With more than [`MAX_LAYERS`] layers.
-    pub fn declare(
-        layout: &mut Layout,
-        name: &str,
-        cell: Cell,
-        inputs: usize,
-        hidden: usize,
-        layers: usize,
-        bidirectional: bool,
-    ) -> Self {
-        Self::declare_parts(layout, name, cell, &[inputs], hidden, layers, bidirectional)
-    }
-
-    /// [`Stack::declare`] for inputs that consist of parts of these widths.
-    ///
-    /// # Panics
-    /// With more than [`MAX_LAYERS`] layers.
-    pub fn declare_parts(
-        layout: &mut Layout,
-        name: &str,
-        cell: Cell,
-        parts: &[usize],
-        hidden: usize,
-        layers: usize,
-        bidirectional: bool,
-    ) -> Self {
+    pub fn declare(layout: &mut Layout, name: &str, shape: &Shape<'_>) -> Self {
+        let &Shape { cell, parts, hidden, layers, bidirectional, reverse, residual, norm } = shape;
         assert!(layers <= MAX_LAYERS, "at most {MAX_LAYERS} layers, found {layers}");
         let directions = if bidirectional { 2 } else { 1 };
         let outputs = [directions * hidden];
@@ -97,10 +123,16 @@ impl Stack {
         for k in 0..layers {
             let parts = if k == 0 { parts } else { &outputs };
             for direction in 0..directions {
-                stack.push(Layer::declare(layout, name, k, direction == 1, cell, parts, hidden));
+                let name = format!("{name}rnn");
+                stack.push(Layer::declare(layout, &name, k, direction == 1, cell, parts, hidden));
             }
         }
-        Self { directions, layers: stack }
+        let mut connection = |k: usize| Connection {
+            residual: residual && (k > 0 || parts == outputs),
+            norm: norm.then(|| LayerNorm::declare(layout, &format!("{name}norm_l{k}"), outputs[0])),
+        };
+        let connections = (0..layers).map(&mut connection).collect();
+        Self { directions, reverse, layers: stack, connections }
     }
 
     /// Adds its products to a grid under `name`; its first layer reads embeddings of `token`.
@@ -120,6 +152,21 @@ impl Stack {
     /// The layers, each forward then reverse.
     pub fn layers(&self) -> &[Layer] {
         &self.layers
+    }
+
+    /// Whether a direction, 0 or 1, goes from the end to the start.
+    pub fn runs_back(&self, direction: usize) -> bool {
+        (direction == 1) != self.reverse
+    }
+
+    /// Whether layer `k` puts out the sum of its state and what it reads.
+    pub fn adds(&self, k: usize) -> bool {
+        self.connections[k].residual
+    }
+
+    /// Whether what layer `k` puts out is normalised.
+    pub fn normalises(&self, k: usize) -> bool {
+        self.connections[k].norm.is_some()
     }
 
     /// Units of one direction.
@@ -160,7 +207,8 @@ impl Stack {
         between: Between<'_>,
     ) -> StackTrace {
         let (traces, inputs) = (List::new(), List::new());
-        let mut trace = StackTrace { traces, inputs, tokens, fresh, output: x };
+        let (hidden, norms) = (List::new(), List::new());
+        let mut trace = StackTrace { traces, inputs, tokens, fresh, output: x, states: hidden, norms };
         let width = self.outputs();
         let depth = self.layers.len() / self.directions;
         let layers = self.layers.chunks_exact(self.directions);
@@ -169,10 +217,15 @@ impl Stack {
             push(&mut trace.inputs, std::mem::take(&mut trace.output));
             for (direction, (layer, state)) in layer.iter().zip(states).enumerate() {
                 let to = Columns { width, column: direction * self.hidden() };
-                let (way, input) = ((direction == 1, fresh), trace.input(k));
+                let (way, input) = ((self.runs_back(direction), fresh), trace.input(k));
                 let done = layer.forward(weights, seq, way, input, state, (&mut out, to));
                 push(&mut trace.traces, done);
             }
+            let connection = &self.connections[k];
+            push(&mut trace.states, if connection.is_plain() { Buffer::default() } else { out.clone() });
+            let mut norm = connection.begin(seq.rows(), width);
+            connection.forward(weights, trace.input(k), (0, width), &mut out, &mut norm);
+            push(&mut trace.norms, norm);
             if k + 1 < depth {
                 between(k, &mut out);
             }
@@ -198,12 +251,19 @@ impl Stack {
         let mut d_out = d_out.into();
         for k in (0..trace.inputs.len()).rev() {
             let mut dx = Buffer::zeros(trace.inputs[k].len());
+            let connection = &self.connections[k];
+            connection.backward(weights, grads, 0, &mut d_out, &trace.norms[k]);
+            if connection.residual {
+                for (row, d) in d_out.chunks_exact(width).enumerate() {
+                    add(&mut dx[trace.input(k).slot(row) * width..][..width], d);
+                }
+            }
             for direction in (0..self.directions).rev() {
                 let index = k * self.directions + direction;
                 let done = trace.traces.pop().expect("one trace for each layer and direction");
                 let from = Columns { width, column: direction * self.hidden() };
                 let (layer, d) = (&self.layers[index], &mut d_states[index]);
-                let (way, input) = ((direction == 1, trace.fresh), trace.input(k));
+                let (way, input) = ((self.runs_back(direction), trace.fresh), trace.input(k));
                 layer.backward(weights, grads, seq, way, input, done, (&d_out, from), d, &mut dx);
             }
             if k > 0 {
@@ -218,36 +278,4 @@ impl Stack {
 /// Appends to a list that has room for every layer and direction.
 pub(crate) fn push<T>(list: &mut List<T>, value: T) {
     assert!(list.push(value).is_ok(), "at most {MAX_LAYERS} layers");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::nn::check::{GradientCheck, values};
-
-    #[test]
-    fn gradients_of_two_layers_in_both_directions() {
-        let seq = Packed::new(vec![3, 2]);
-        let halve = |_: usize, rows: &mut [f32]| rows.iter_mut().step_by(3).for_each(|x| *x *= 0.5);
-        for cell in [Cell::Gru, Cell::Lstm] {
-            let mut layout = Layout::default();
-            let stack = Stack::declare(&mut layout, "rnn", cell, 2, 3, 2, true);
-            let (r, rh) = (values(seq.rows() * 6, 1), values(6, 2));
-            GradientCheck::new(layout.init(1), vec![values(seq.rows() * 2, 3)]).run(
-                |p, x| {
-                    let mut states = stack.zero_states(2);
-                    let trace = stack.forward(p, &seq, x[0].clone(), &mut states, &halve);
-                    let finals: f64 = states.iter().map(|s| GradientCheck::weigh(&s.h, &rh)).sum();
-                    GradientCheck::weigh(&trace.output, &r) + finals
-                },
-                |p, g, x| {
-                    let mut states = stack.zero_states(2);
-                    let trace = stack.forward(p, &seq, x[0].clone(), &mut states, &halve);
-                    let mut d = stack.zero_states(2);
-                    d.iter_mut().for_each(|s| s.h.copy_from_slice(&rh));
-                    vec![stack.backward(p, g, &seq, trace, r.clone(), &mut d, &halve).to_vec()]
-                },
-            );
-        }
-    }
 }

@@ -1,87 +1,19 @@
 //! Properties of whole networks.
 
-use crate::config::{AttentionKind, Bridge, Cell, ModelConfig};
-use crate::model::sentences::Masks;
+use crate::config::{AttentionKind, Cell, ModelConfig, Place, Task};
 use crate::model::{Batch, Choice, EOS, Feed, LossSum, Seq2Seq, StepOptions};
-use crate::nn::check::GradientCheck;
-use crate::nn::dropout::Dropout;
 use crate::nn::loss::cross_entropy;
-use crate::nn::random::Random;
 use crate::optim::{Adam, clip_grad_norm};
 
-/// A small network for each way that the parts fit together.
-pub(crate) fn configs() -> Vec<ModelConfig> {
-    let mut configs = Vec::new();
-    for attention in [AttentionKind::None, AttentionKind::Additive] {
-        for (encoder, decoder) in [(Cell::Gru, Cell::Gru), (Cell::Lstm, Cell::Lstm), (Cell::Gru, Cell::Lstm)]
-        {
-            for (layers, bidirectional) in [(1, true), (2, true), (2, false)] {
-                let mut config = ModelConfig { dropout: 0.3, ..ModelConfig::default() };
-                config.encoder.cell = encoder;
-                config.decoder.cell = decoder;
-                (config.encoder.embedding, config.encoder.hidden) = (3, 4);
-                (config.decoder.embedding, config.decoder.hidden) = (2, if bidirectional { 3 } else { 4 });
-                (config.encoder.layers, config.decoder.layers) = (layers, layers);
-                config.encoder.bidirectional = bidirectional;
-                config.attention.kind = attention;
-                config.attention.size = 3;
-                let copies = !bidirectional && encoder == decoder;
-                config.bridge = if copies { Bridge::Copy } else { Bridge::Linear };
-                configs.push(config);
-            }
-        }
-    }
-    configs
-}
+mod forms;
+mod gradients;
 
-pub(crate) fn batch(pairs: usize, seed: u64) -> Batch {
-    let mut random = Random::new(seed);
-    let mut sentence = |vocab: u64| {
-        let length = random.below(4);
-        let mut ids: Vec<u32> = (0..length).map(|_| 4 + random.below(vocab - 4) as u32).collect();
-        ids.push(EOS);
-        ids
-    };
-    let sources = (0..pairs).map(|_| sentence(7)).collect();
-    Batch { sources, targets: (0..pairs).map(|_| sentence(6)).collect() }
-}
-
-pub(crate) fn model(config: &ModelConfig) -> Seq2Seq {
-    let mut model = Seq2Seq::new(config, 7, 6, 3);
-    // Larger than initial weights: gradients of every part should be far from zero.
-    model.params.iter_mut().for_each(|t| t.data.iter_mut().for_each(|v| *v *= 2.0));
-    model
-}
-
-#[test]
-fn gradients_of_every_parameter() {
-    let batch = batch(3, 5);
-    let sides = (&batch.sources[..], &batch.targets[..]);
-    for config in configs() {
-        let start = model(&config);
-        let options = StepOptions { label_smoothing: 0.1, dropout_seed: Some(4), threads: 1 };
-        let tokens = batch.targets.iter().map(Vec::len).sum::<usize>() as f64;
-        GradientCheck::new(start.params.clone(), vec![]).run(
-            |p, _| {
-                // In one piece: the masks must not depend on the shards.
-                let (network, dropout) = (&start.network, Dropout::new(config.dropout, 4));
-                let masks = Masks(Some(&dropout));
-                let pass = network.forward(p.into(), sides, &[0, 1, 2], masks, Feed::Teacher);
-                cross_entropy(&pass.decoder.logits, &pass.targets.ids, 6, 0.1).loss / tokens
-            },
-            |p, g, _| {
-                let model = Seq2Seq { params: p.clone(), ..start.clone() };
-                model.loss_and_gradients(&batch, g, &options);
-                vec![]
-            },
-        );
-    }
-}
+pub(crate) use forms::{all, batch, configs, forms, model};
 
 #[test]
 fn threads_and_stale_gradients_change_no_bit() {
     let batch = batch(9, 6);
-    for config in configs() {
+    for config in all() {
         let model = model(&config);
         let run = |threads, dirt| {
             let mut grads = model.params.zeros_like();
@@ -99,7 +31,7 @@ fn threads_and_stale_gradients_change_no_bit() {
 #[test]
 fn a_batch_is_the_sum_of_its_pairs() {
     let batch = batch(7, 7);
-    for config in configs() {
+    for config in all() {
         let model = model(&config);
         let whole = model.loss(&batch, 1);
         let pairs = batch.sources.iter().zip(&batch.targets).map(|(source, target)| {
@@ -162,7 +94,7 @@ fn odd_input_does_not_panic() {
         Batch { sources: vec![vec![], vec![4, EOS]], targets: vec![vec![4, EOS], vec![]] },
         Batch { sources: vec![vec![u32::MAX]], targets: vec![vec![1 << 30, EOS]] },
     ];
-    for config in configs() {
+    for config in all() {
         let model = model(&config);
         for batch in &batches {
             let mut grads = model.params.zeros_like();
@@ -177,7 +109,7 @@ fn odd_input_does_not_panic() {
 #[test]
 fn observed_logits_are_those_of_the_batched_path() {
     let batch = batch(4, 8);
-    for config in configs() {
+    for config in all() {
         let model = model(&config);
         for (source, target) in batch.sources.iter().zip(&batch.targets) {
             let (mut logits, mut counts) = (Vec::new(), std::collections::BTreeMap::new());
@@ -189,6 +121,7 @@ fn observed_logits_are_those_of_the_batched_path() {
             });
             let observed = cross_entropy(&logits, target, 6, 0.0).nll;
             let pair = Batch { sources: vec![source.clone()], targets: vec![target.clone()] };
+            let generates = config.task == Task::Generate;
             assert!((observed - model.loss(&pair, 1).nll).abs() < 1e-9);
 
             // Step by step, as search runs, every logit is the same too.
@@ -201,31 +134,72 @@ fn observed_logits_are_those_of_the_batched_path() {
             }
 
             let mut expected = vec![("decoder.logits".to_owned(), target.len())];
-            let extra = |cell| if cell == Cell::Gru { "candidate" } else { "cell" };
-            for k in 0..config.encoder.layers {
-                for reverse in if config.encoder.bidirectional { &["", "_reverse"][..] } else { &[""] } {
-                    for what in ["hidden", extra(config.encoder.cell)] {
+            let extra = |cell| match cell {
+                Cell::Gru => Some("candidate"),
+                Cell::Lstm | Cell::Peephole => Some("cell"),
+                Cell::Rnn | Cell::Relu => None,
+            };
+            let sums = |name: &'static str, count, layers, lowest: bool| {
+                (0..layers).filter(move |k| lowest || *k > 0).map(move |k| (format!("{name}_l{k}"), count))
+            };
+            let (e, d) = (&config.encoder, &config.decoder);
+            for k in 0..if generates { 0 } else { e.layers } {
+                for reverse in if e.bidirectional { &["", "_reverse"][..] } else { &[""] } {
+                    for what in ["hidden"].into_iter().chain(extra(e.cell)) {
                         expected.push((format!("encoder.rnn.l{k}{reverse}.{what}"), source.len()));
                     }
                 }
             }
-            for k in 0..config.decoder.layers {
-                for what in ["hidden", extra(config.decoder.cell)] {
+            if e.residual {
+                expected.extend(sums(
+                    "encoder.residual",
+                    source.len(),
+                    e.layers,
+                    e.embedding == 2 * e.hidden,
+                ));
+            }
+            if e.norm {
+                expected.extend(sums("encoder.norm", source.len(), e.layers, true));
+            }
+            for k in 0..d.layers {
+                for what in ["hidden"].into_iter().chain(extra(d.cell)) {
                     expected.push((format!("decoder.rnn.l{k}.{what}"), target.len()));
                 }
             }
-            if config.attention.kind == AttentionKind::Additive {
+            if d.residual {
+                let lowest = d.embedding == d.hidden && config.cell_reads().len() == 1;
+                expected.extend(sums("decoder.residual", target.len(), d.layers, lowest));
+            }
+            if d.norm {
+                expected.extend(sums("decoder.norm", target.len(), d.layers, true));
+            }
+            if config.attends() {
                 expected.push(("decoder.attention.key".into(), source.len()));
                 for what in ["query", "score", "context"] {
                     expected.push((format!("decoder.attention.{what}"), target.len()));
                 }
+                if config.attention.place == Place::After {
+                    expected.push(("decoder.attended".into(), target.len()));
+                }
+            }
+            if config.projection().is_some() {
+                expected.push(("decoder.projected".into(), target.len()));
             }
             expected.sort();
+            let inputs: Vec<String> =
+                crate::quant::products(&config).into_iter().map(|name| format!("{name}.input")).collect();
             // Beside these, what enters each product: whoever corrects biases asks for that.
             let entering = |name: &str| name.ends_with(".input") || name.ends_with(".previous");
             let (products, counts): (Vec<_>, Vec<_>) =
                 counts.into_iter().partition(|(name, _)| entering(name));
-            assert_eq!(counts, expected);
+            assert_eq!(counts, expected, "{config:?}");
+            let shown = products.iter().map(|(name, _)| name).filter(|name| name.ends_with(".input"));
+            let mut missing = inputs.iter().filter(|name| !shown.clone().any(|shown| shown == *name));
+            assert_eq!(missing.next(), None, "{config:?}");
+            let quantities = crate::quant::quantities(&config);
+            for (name, _) in quantities {
+                assert!(counts.iter().any(|(shown, _)| *shown == name), "{name}: {config:?}");
+            }
             assert!(products.contains(&("decoder.fc_out.input".to_owned(), target.len())));
         }
     }
@@ -234,7 +208,7 @@ fn observed_logits_are_those_of_the_batched_path() {
 #[test]
 fn choosing_the_reference_is_teacher_forcing() {
     let batch = batch(5, 9);
-    for config in configs() {
+    for config in all() {
         let model = model(&config);
         let options = StepOptions { dropout_seed: Some(2), ..StepOptions::default() };
         let (mut taught, mut chosen) = (model.params.zeros_like(), model.params.zeros_like());
@@ -255,7 +229,7 @@ fn choosing_the_reference_is_teacher_forcing() {
 fn choices_see_the_logits_of_the_step_before() {
     // Free running: the greedy hypothesis is what a decoder reads that chooses its own best token.
     let sources = batch(4, 10).sources;
-    for config in configs() {
+    for config in all() {
         let model = model(&config);
         let best =
             |logits: &[f32]| (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
