@@ -41,15 +41,19 @@ pub fn passes(program: &[u8]) -> Vec<(Over, Vec<Op>)> {
 }
 
 /// Gives every slot a region, so that the arena is small for the given size; whatever the size, no slot in use is
-/// overwritten and the arena is no larger than with a region for each slot.
-pub fn share(slots: &mut [Slot], encode: &[u8], step: &[u8], logits: u8, size: Size) {
+/// overwritten and the arena is no larger than with a region for each slot. The slot of a source of numbers, `frames`, stays alone:
+/// it is filled before the encode program and outlives every run.
+pub fn share(slots: &mut [Slot], encode: &[u8], step: &[u8], logits: u8, frames: Option<u8>, size: Size) {
     let busy = in_use(slots, encode, step, logits);
     let words: Vec<usize> = slots.iter().map(|s| s.words(size.source, size.beam, size.lanes)).collect();
     let mut order: Vec<usize> = (0..slots.len()).collect();
     order.sort_by_key(|&slot| (std::cmp::Reverse(words[slot]), slot));
     let mut regions: Vec<Vec<usize>> = Vec::new();
     for slot in order {
-        let apart = |other: &usize| busy.iter().all(|point| !(point[slot] && point[*other]));
+        let alone = |slot: usize| frames.map(usize::from) == Some(slot);
+        let apart = |&other: &usize| {
+            !alone(slot) && !alone(other) && busy.iter().all(|point| !(point[slot] && point[other]))
+        };
         match regions.iter_mut().find(|region| region.iter().all(apart)) {
             Some(region) => region.push(slot),
             None => regions.push(vec![slot]),
@@ -98,7 +102,10 @@ fn in_use(slots: &[Slot], encode: &[u8], step: &[u8], logits: u8) -> Vec<Vec<boo
             };
             note(&live);
             for (slot, columns) in &point.writes {
-                live[*slot][columns.clone()].fill(false);
+                // A step that labels writes one row of many.
+                if number < first_step || slots[*slot].extent != Extent::Source {
+                    live[*slot][columns.clone()].fill(false);
+                }
             }
             for (slot, columns) in &point.reads {
                 live[*slot][columns.clone()].fill(true);
@@ -184,6 +191,8 @@ fn accesses(op: &Op) -> (Vec<View>, Vec<View>) {
             (with(&op.inputs, &[op.hidden, op.cell]), writes)
         }
         Op::Attend(op) => (vec![whole(op.query), whole(op.keys), whole(op.values)], vec![op.to]),
+        Op::Add(op) => ([op.a].into_iter().chain(op.b).collect(), vec![op.to]),
+        Op::Norm(op) => (vec![op.from], vec![op.to]),
     }
 }
 
@@ -223,7 +232,7 @@ mod tests {
         encode.iter().for_each(|(over, ops)| program.pass(*over, ops));
         let mut steps = Program::default();
         steps.pass(Over::Once, step);
-        share(&mut slots, program.bytes(), steps.bytes(), logits, SIZE);
+        share(&mut slots, program.bytes(), steps.bytes(), logits, None, SIZE);
         slots.iter().map(|s| s.region).collect()
     }
 

@@ -7,6 +7,8 @@ use crate::arena::as_bytes;
 use crate::blob::schema::*;
 use crate::blob::{take_pass, tensor};
 use crate::fixed::q15_to_i8;
+#[cfg(any(feature = "add", feature = "norm"))]
+use crate::fixed::{saturate_i8, saturate_i16};
 use crate::kernels::{self, Columns, LANES, Layout, Rows};
 use crate::ops;
 
@@ -28,7 +30,42 @@ pub(crate) struct Frame<'m, 'b> {
     pub attention: &'b [Cell<i16>],
     pub source: &'b [Cell<u16>],
     pub source_len: usize,
+    /// Most source positions.
+    #[cfg(feature = "frames")]
+    pub limit: usize,
+    /// Slot of a source of numbers.
+    #[cfg(feature = "frames")]
+    pub frames: Option<u8>,
     pub lanes: Lanes,
+}
+
+/// A row of either kind of elements.
+#[cfg(any(feature = "add", feature = "norm"))]
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Row<'b> {
+    Bytes(&'b [Cell<i8>]),
+    Words(&'b [Cell<i16>]),
+}
+
+#[cfg(any(feature = "add", feature = "norm"))]
+impl Row<'_> {
+    /// An element; 0 where there is none.
+    #[inline(always)]
+    pub fn get(&self, at: usize) -> i32 {
+        match self {
+            Self::Bytes(row) => row.get(at).map_or(0, |x| x.get() as i32),
+            Self::Words(row) => row.get(at).map_or(0, |x| x.get() as i32),
+        }
+    }
+
+    /// Puts an element, saturated to its kind.
+    #[inline(always)]
+    pub fn set(&self, at: usize, x: i32) {
+        match self {
+            Self::Bytes(row) => row.get(at).into_iter().for_each(|to| to.set(saturate_i8(x))),
+            Self::Words(row) => row.get(at).into_iter().for_each(|to| to.set(saturate_i16(x))),
+        }
+    }
 }
 
 /// One or two vectors that a program runs for.
@@ -144,7 +181,7 @@ impl<'m, 'b> Frame<'m, 'b> {
                 let step = done + lane;
                 let position = if pass.over == Over::Backward { self.source_len - 1 - step } else { step };
                 *self.lanes.positions.get_mut(lane)? = position;
-                *self.lanes.tokens.get_mut(lane)? = self.source.get(position)?.get();
+                *self.lanes.tokens.get_mut(lane)? = self.token(position)?;
             }
             done += self.lanes.count();
             rest = self.pass(body, pass.ops)?;
@@ -153,8 +190,25 @@ impl<'m, 'b> Frame<'m, 'b> {
         Some(rest)
     }
 
-    /// Zeroes every slot.
+    /// The source's token at a position; sources of numbers have none, and nothing asks for them.
+    pub fn token(&self, position: usize) -> Option<u16> {
+        #[cfg(feature = "frames")]
+        if self.frames.is_some() {
+            return Some(0);
+        }
+        Some(self.source.get(position)?.get())
+    }
+
+    /// Zeroes every slot but that of the source.
     pub fn clear(&mut self) {
+        #[cfg(feature = "frames")]
+        if let Some(slot) = self.frames
+            && let (Some(start), Some(place)) = (self.starts.get(slot as usize), self.slots.get(slot))
+        {
+            let (start, words) = (word(start), place.words(self.limit, 0, 0));
+            let rest = self.arena.iter().take(start).chain(self.arena.iter().skip(start + words));
+            return rest.for_each(|w| w.set(0));
+        }
         self.arena.iter().for_each(|w| w.set(0));
     }
 
@@ -209,6 +263,15 @@ impl<'m, 'b> Frame<'m, 'b> {
     pub fn words(&self, view: View, lane: usize) -> Option<&'b [Cell<i16>]> {
         let (words, slot) = self.slot(view.slot)?;
         words.get(self.offset(&slot, view, lane)..)?.get(..view.width as usize)
+    }
+
+    /// The present row of a view of either kind.
+    #[cfg(any(feature = "add", feature = "norm"))]
+    pub fn either(&self, view: View, lane: usize) -> Option<Row<'b>> {
+        Some(match self.slots.get(view.slot)?.kind {
+            Kind::I8 => Row::Bytes(self.bytes(view, lane)?),
+            Kind::I16 => Row::Words(self.words(view, lane)?),
+        })
     }
 
     /// The present row of a 16-bit slot.

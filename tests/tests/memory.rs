@@ -27,7 +27,7 @@ proptest! {
         let plan = Plan { fold, layout, kinds: Kinds::all(kind), ..Plan::new("tiny", 12, 8) };
         let blob = tiny::planned(&tiny::config(cell, bidirectional, layers, attention), plan, seed).unwrap();
         let model = Model::from_bytes(&blob).unwrap();
-        let limits = Limits { source, target, beam };
+        let limits = Limits { source, target, beam, coverage: false };
         let needed = model.ram(&limits);
         let mut ram = Arena::<100_000>::new();
         let refused = Session::new(&model, &mut ram[..needed - 1], limits).err();
@@ -115,7 +115,7 @@ proptest! {
         let model = Model::from_bytes(&blob).unwrap();
         let blob = apart(&model);
         let apart = Model::from_bytes(&blob).unwrap();
-        let limits = Limits { source, target, beam };
+        let limits = Limits { source, target, beam, coverage: false };
         let planned = model.limits(planned_beam);
         prop_assert!(model.ram(&limits) <= apart.ram(&limits));
         // The encoder's own states end where the logits begin; with the decoder's in their place there may be nothing to share.
@@ -131,7 +131,7 @@ fn what_does_not_fit_is_named() {
     let blob = tiny::blob(&config, Fold::Auto, 3).unwrap();
     let model = Model::from_bytes(&blob).unwrap();
     let mut ram = Arena::<20_000>::new();
-    let limits = Limits { source: 6, target: 5, beam: 2 };
+    let limits = Limits { source: 6, target: 5, beam: 2, coverage: false };
     assert_eq!(Session::new(&model, &mut ram[1..], limits).err(), Some(RunError::BufferMisaligned));
     for wrong in
         [Limits { source: 0, ..limits }, Limits { target: 5000, ..limits }, Limits { beam: 9, ..limits }]

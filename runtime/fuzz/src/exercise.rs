@@ -20,8 +20,8 @@ pub fn look(model: &Model<'_>) {
         }
         assert!(vocab.cut("ab  c\u{e9}").all(|piece| !piece.is_empty()));
     }
-    let small = Limits { source: 1, target: 1, beam: 1 };
-    let large = Limits { source: 4096, target: 4096, beam: 8 };
+    let small = Limits { source: 1, target: 1, beam: 1, coverage: false };
+    let large = Limits { source: 4096, target: 4096, beam: 8, coverage: true };
     let planned = model.limits(8);
     let ram = |limits: Limits| model.ram(&limits);
     assert!(ram(small) <= ram(planned) && ram(planned) <= ram(large), "RAM grows with the limits");
