@@ -300,4 +300,29 @@ mod tests {
         let found = regions(&slots, &[], &step, 2);
         assert_eq!(found, [0, 1, 2]);
     }
+
+    #[test]
+    fn a_source_of_numbers_shares_with_none() {
+        // Slot 0 is read first, slot 1 is never used: neither may lie where the other does.
+        let mut slots = [slot(Extent::Source, 4), slot(Extent::Source, 4), slot(Extent::Once, 4)];
+        slots[0].kind = Kind::I8;
+        let mut encode = Program::default();
+        encode.pass(Over::Forward, &[linear(view(0, 0, 4), view(2, 0, 4))]);
+        share(&mut slots, encode.bytes(), &[], 2, Some(0), SIZE);
+        assert!(slots[1..].iter().all(|slot| slot.region != slots[0].region));
+        share(&mut slots, encode.bytes(), &[], 2, None, SIZE);
+        assert_eq!(slots[0].region, slots[1].region, "tokens' slots may");
+    }
+
+    #[test]
+    fn a_label_writes_one_row_of_many() {
+        // Slot 1's rows are written by the encoder; each step writes one again and reads it. The others are still to be read.
+        let slots =
+            [slot(Extent::Once, 4), slot(Extent::Source, 4), slot(Extent::Source, 4), slot(Extent::Once, 4)];
+        let encode: [(Over, &[Op]); 1] =
+            [(Over::Forward, &[embed(view(0, 0, 4)), linear(view(0, 0, 4), view(1, 0, 4))])];
+        let step = [embed(view(2, 0, 4)), embed(view(1, 0, 4)), linear(view(1, 0, 4), view(3, 0, 4))];
+        let found = regions(&slots, &encode, &step, 3);
+        assert_ne!(found[1], found[2]);
+    }
 }

@@ -50,7 +50,5 @@ pub use blob::schema::Task;
 pub use decode::{Options, Sampling};
 pub use error::{Fault, Feature, LoadError, RunError};
 pub use model::{Limits, Model};
-pub use session::{Hypotheses, Hypothesis, Read, Session};
-#[cfg(feature = "label")]
-pub use session::{Label, Labels};
+pub use session::{Hypotheses, Hypothesis, Label, Labels, Read, Session};
 pub use vocab::Vocab;
