@@ -1,6 +1,6 @@
 //! Attention (Bahdanau et al. 2015, section 3.1; Luong et al. 2015, section 3.1) over int8 keys and values.
 
-use crate::blob::schema::{Attend, Energy};
+use crate::blob::schema::{Attend, Energy, Offset};
 use crate::fixed::{requantize, saturate_i16};
 use core::cell::Cell;
 
@@ -21,23 +21,7 @@ pub(super) fn attend(frame: &mut Frame<'_, '_>, op: &Attend) -> Option<()> {
     }
     match op.energy {
         Energy::Additive { query_bits, key_scale, v } => {
-            let mut queries: [&[Cell<i16>]; LANES] = [&[]; LANES];
-            for lane in 0..lanes {
-                *queries.get_mut(lane)? = frame.row(op.query, lane)?;
-            }
-            let width = queries[0].len();
-            let v = frame.tensor(v, width)?;
-            let (scale, up) = (key_scale as i32, 12 - (query_bits as u32).min(12));
-            let keys = frame.sequence(op.keys)?;
-            for t in 0..len {
-                let key = keys.get(t * width..)?;
-                #[cfg(not(any(armv6m, armv7m)))]
-                if lanes == 2 {
-                    set(op, &scores, t, kernels::energy_two(key, queries, v, scale, up))?;
-                    continue;
-                }
-                set(op, &scores, t, [kernels::energy(key, queries[0], v, scale, up)])?;
-            }
+            additive(frame, op, &scores, (key_scale as i32, 12 - (query_bits as u32).min(12)), v)?;
         }
         #[cfg(feature = "dot")]
         Energy::Dot => dot(frame, op, &scores)?,
@@ -52,6 +36,35 @@ pub(super) fn attend(frame: &mut Frame<'_, '_>, op: &Attend) -> Option<()> {
         return Some(());
     }
     kernels::context(values, scores[0], to[0]);
+    Some(())
+}
+
+/// Scores by energies.
+// Not inlined beside the other kind, whose values would take its registers.
+#[cfg_attr(feature = "dot", inline(never))]
+fn additive(
+    frame: &Frame<'_, '_>,
+    op: &Attend,
+    scores: &[&[Cell<i16>]; LANES],
+    (scale, up): (i32, u32),
+    v: Offset,
+) -> Option<()> {
+    let (lanes, len) = (frame.lanes.count(), frame.source_len);
+    let mut queries: [&[Cell<i16>]; LANES] = [&[]; LANES];
+    for (lane, query) in queries.iter_mut().enumerate().take(lanes) {
+        *query = frame.row(op.query, lane)?;
+    }
+    let width = queries[0].len();
+    let (v, keys) = (frame.tensor(v, width)?, frame.sequence(op.keys)?);
+    for t in 0..len {
+        let key = keys.get(t * width..)?;
+        #[cfg(not(any(armv6m, armv7m)))]
+        if lanes == 2 {
+            set(op, scores, t, kernels::energy_two(key, queries, v, scale, up))?;
+            continue;
+        }
+        set(op, scores, t, [kernels::energy(key, queries[0], v, scale, up)])?;
+    }
     Some(())
 }
 
