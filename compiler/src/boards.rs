@@ -7,9 +7,6 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::time::{self, Lengths, Time};
 
-/// Flash set aside for a firmware with the runtime, a shell and a board's support: an allowance, not a measurement of each
-/// board (`firmware-example/size.sh` measures the runtime).
-pub const FIRMWARE_FLASH: usize = 32 * 1024;
 /// RAM set aside beside the model's buffer, for the stack and a few statics; `firmware-example/parity.sh` has printed up to
 /// 2,136 bytes of stack (Cortex-M4 and M33).
 pub const FIRMWARE_RAM: usize = 2 * 1024 + 512;
@@ -39,6 +36,15 @@ impl Core {
             Self::M0 | Self::M3 | Self::Rv32 => Layout::Tiles,
             Self::M4 | Self::M33 => Layout::Pairs,
             Self::M55 => Layout::Blocks,
+        }
+    }
+
+    /// Bytes of flash set aside for a firmware with the runtime, a shell and a board's support: an allowance, not a measurement
+    /// of each board (`firmware-example/size.sh` measures the runtime, 24 to 33 KB).
+    pub fn firmware_flash(self) -> usize {
+        match self {
+            Self::M0 | Self::M3 => 32 * KB,
+            Self::M4 | Self::M33 | Self::M55 | Self::Rv32 => 40 * KB,
         }
     }
 
@@ -160,7 +166,7 @@ pub fn board(name: &str) -> Result<Board> {
 impl Board {
     /// Flash that is left for a blob.
     pub fn flash_for_model(&self) -> usize {
-        self.flash - FIRMWARE_FLASH
+        self.flash - self.core.firmware_flash()
     }
 
     /// RAM that is left for a session's buffer.
@@ -235,7 +241,7 @@ impl std::fmt::Display for Fit {
         writeln!(
             f,
             "  beside {} KB flash and {} bytes RAM for the firmware",
-            FIRMWARE_FLASH / KB,
+            core.firmware_flash() / KB,
             FIRMWARE_RAM
         )?;
         let left = |bytes: i64| {
@@ -268,7 +274,7 @@ mod tests {
     fn boards_are_found_by_name_and_leave_room() {
         for listed in BOARDS {
             assert_eq!(board(listed.name).unwrap(), *listed);
-            assert!(listed.flash > FIRMWARE_FLASH && listed.ram > FIRMWARE_RAM);
+            assert!(listed.flash > listed.core.firmware_flash() && listed.ram > FIRMWARE_RAM);
         }
         assert!(BOARDS.is_sorted_by_key(|board| board.name));
         let message = board("arduino").unwrap_err().to_string();

@@ -6,7 +6,7 @@
 use crate::fixed::shift_round;
 
 /// `tanh` over [0, 8], step 1/32, Q0.15; the last entry closes the last interval.
-const HALF: [i16; 257] = {
+pub(crate) const HALF: [i16; 257] = {
     let mut table = [0; 257];
     let mut i = 0;
     while i < 257 {

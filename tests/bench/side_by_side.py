@@ -207,7 +207,8 @@ def blob(case, folder, programs):
     quiet = dict(check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     train = [programs / "kinglet-train", "train", "--config", folder / f"{case}.toml", "--train", pairs]
     subprocess.run([*train, "--dev", pairs, "--out", checkpoint, "--seed", "1"], **quiet)
-    subprocess.run([programs / "kinglet", "compile", "--checkpoint", checkpoint, "--dev", pairs, "-o", path], **quiet)
+    compile_command = [programs / "kinglet", "compile", "--checkpoint", checkpoint, "--dev", pairs, "--fold", "always"]
+    subprocess.run([*compile_command, "-o", path], **quiet)
     return path
 
 

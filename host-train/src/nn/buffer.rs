@@ -1,30 +1,30 @@
 //! Memory that is used again: what a training step takes, the next one finds.
 //!
 //! Fresh memory of the size of a batch's activations comes from the system page by page, which costs about as much as
-//! filling it. A [`Buffer`] goes back to its thread's pool when it is dropped, and the next one of about its size takes
-//! it from there; once the shapes of all batches have been seen, nothing is allocated.
+//! filling it. A [`Buffer`] goes back to a pool when it is dropped, and the next one of about its size takes it from there;
+//! once the shapes of all batches have been seen, nothing is allocated. All threads share the pool: what one of them takes
+//! another may drop, and either may be the next to need it.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
-use std::thread::LocalKey;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Memory of one thread that is not in use, by its length.
-type Pool<T> = RefCell<BTreeMap<usize, Vec<Vec<T>>>>;
+/// Memory that is not in use, by its length.
+type Pool<T> = BTreeMap<usize, Vec<Vec<T>>>;
 
 /// What buffers hold.
 pub trait Element: Copy + Default + 'static {
-    /// This thread's unused memory for it.
+    /// Unused memory for it.
     #[doc(hidden)]
-    fn pool() -> &'static LocalKey<Pool<Self>>;
+    fn pool() -> MutexGuard<'static, Pool<Self>>;
 }
 
 macro_rules! element {
     ($($type:ty),*) => {$(
         impl Element for $type {
-            fn pool() -> &'static LocalKey<Pool<Self>> {
-                thread_local!(static POOL: Pool<$type> = const { RefCell::new(BTreeMap::new()) });
-                &POOL
+            fn pool() -> MutexGuard<'static, Pool<Self>> {
+                static POOL: Mutex<Pool<$type>> = Mutex::new(BTreeMap::new());
+                POOL.lock().unwrap_or_else(PoisonError::into_inner)
             }
         }
     )*};
@@ -51,7 +51,7 @@ impl<T: Element> Buffer<T> {
             return Self { data: Vec::new(), len };
         }
         let size = class(len);
-        let found = T::pool().with_borrow_mut(|pool| pool.get_mut(&size).and_then(Vec::pop));
+        let found = T::pool().get_mut(&size).and_then(Vec::pop);
         Self { data: found.unwrap_or_else(|| vec![T::default(); size]), len }
     }
 
@@ -107,11 +107,9 @@ impl<T: Element> Buffer<T> {
 impl<T: Element> Drop for Buffer<T> {
     fn drop(&mut self) {
         let data = std::mem::take(&mut self.data);
-        if data.is_empty() {
-            return;
+        if !data.is_empty() {
+            T::pool().entry(data.len()).or_default().push(data);
         }
-        // A thread that ends has no pool any more, and frees.
-        let _ = T::pool().try_with(|pool| pool.borrow_mut().entry(data.len()).or_default().push(data));
     }
 }
 
@@ -175,13 +173,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_dropped_is_taken_again() {
-        let first = Buffer::<f32>::zeros(1000);
-        let place = first.as_ptr();
-        drop(first);
-        let second = Buffer::<f32>::filled(990, 2.0);
-        assert_eq!((second.as_ptr(), second.len()), (place, 990));
-        assert_ne!(Buffer::<f32>::zeros(990).as_ptr(), place);
+    fn what_was_dropped_is_taken_again_by_any_thread() {
+        // A length that no other test has.
+        let first = Buffer::<f64>::zeros(1000);
+        let place = first.as_ptr() as usize;
+        std::thread::spawn(|| drop(first)).join().unwrap();
+        let second = Buffer::<f64>::filled(990, 2.0);
+        assert_eq!((second.as_ptr() as usize, second.len()), (place, 990));
+        assert_ne!(Buffer::<f64>::zeros(990).as_ptr() as usize, place);
     }
 
     #[test]

@@ -5,10 +5,22 @@
 use core::arch::x86_64::*;
 
 use super::vector::{Vector, WIDTH};
-use crate::tables::TANH;
+use crate::tables::{HALF, TANH};
 
 /// The table of tanh at one place in memory.
 static TABLE: [i16; 513] = TANH;
+
+/// Its positive half without the last entry, which is the one before it.
+static POSITIVE: [[i16; 32]; 8] = {
+    assert!(HALF[256] == HALF[255]);
+    let mut table = [[0; 32]; 8];
+    let mut i = 0;
+    while i < 256 {
+        table[i / 32][i % 32] = HALF[i];
+        i += 1;
+    }
+    table
+};
 
 /// Whether this processor has what [`Avx512`] needs.
 #[inline]
@@ -134,8 +146,19 @@ impl Vector for Avx512 {
     #[inline(always)]
     fn lookup(self) -> (Self, Self) {
         let at = self.and(Self::splat(511));
-        // Two entries a lane; the last index reads the table's last two: all reads are inside.
-        let both = Self(intrinsics!(_mm512_i32gather_epi32::<2>(at.0, TABLE.as_ptr().cast())));
+        // Two indices a lane, counted from the middle. Registers are searched faster than memory is gathered.
+        let both = at.add(at.add(Self::splat(1)).shl(16)).0;
+        let both = intrinsics!({
+            let at = _mm512_sub_epi16(both, _mm512_set1_epi16(256));
+            let negative = _mm512_movepi16_mask(at);
+            let at = _mm512_min_epu16(_mm512_abs_epi16(at), _mm512_set1_epi16(255));
+            let odd = _mm512_test_epi16_mask(at, _mm512_set1_epi16(64));
+            let low = _mm512_mask_blend_epi16(odd, Self::quarter(0, at), Self::quarter(1, at));
+            let high = _mm512_mask_blend_epi16(odd, Self::quarter(2, at), Self::quarter(3, at));
+            let upper = _mm512_test_epi16_mask(at, _mm512_set1_epi16(128));
+            let value = _mm512_mask_blend_epi16(upper, low, high);
+            Self(_mm512_mask_sub_epi16(value, negative, _mm512_setzero_si512(), value))
+        });
         (both.shl(16).shr(16), both.shr(16))
     }
 
@@ -182,6 +205,17 @@ impl Vector for Avx512 {
 }
 
 impl Avx512 {
+    /// Entries of a quarter of the table, by the low six bits of their indices.
+    #[inline(always)]
+    fn quarter(number: usize, at: __m512i) -> __m512i {
+        let [low, high] = [&POSITIVE[2 * number], &POSITIVE[2 * number + 1]];
+        intrinsics!(_mm512_permutex2var_epi16(
+            _mm512_loadu_si512(low.as_ptr().cast()),
+            at,
+            _mm512_loadu_si512(high.as_ptr().cast())
+        ))
+    }
+
     /// Adds four columns of every panel to its sums.
     ///
     /// # Safety
