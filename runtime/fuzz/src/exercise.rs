@@ -52,7 +52,7 @@ pub fn exercise(model: &Model<'_>, control: &[u8; CONTROL]) {
     };
     let ids = text.map(|byte| u16::from(byte) % model.source().size().max(1));
     if what & 128 != 0 || model.features() > 0 {
-        let numbers = text.map(|byte| i16::from(byte) * 257 - 32_639);
+        let numbers = text.map(|byte| (u16::from(byte) * 257) as i16);
         let features = model.features().clamp(1, numbers.len());
         let _ = session.read_frames(
             &numbers[..features * (1 + usize::from(what >> 1 & 3)).min(numbers.len() / features)],
