@@ -1,14 +1,18 @@
 //! The RAM of a session while it runs: slots, the gathered columns, attention weights, the source, and where the
 //! program stands.
 
+#[cfg(any(feature = "add", feature = "norm"))]
+mod row;
+
+#[cfg(any(feature = "add", feature = "norm"))]
+pub(crate) use row::Row;
+
 use core::cell::Cell;
 
 use crate::arena::as_bytes;
 use crate::blob::schema::*;
 use crate::blob::{take_pass, tensor};
 use crate::fixed::q15_to_i8;
-#[cfg(any(feature = "add", feature = "norm"))]
-use crate::fixed::{saturate_i8, saturate_i16};
 use crate::kernels::{self, Columns, LANES, Layout, Rows};
 use crate::ops;
 
@@ -37,35 +41,6 @@ pub(crate) struct Frame<'m, 'b> {
     #[cfg(feature = "frames")]
     pub frames: Option<u8>,
     pub lanes: Lanes,
-}
-
-/// A row of either kind of elements.
-#[cfg(any(feature = "add", feature = "norm"))]
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Row<'b> {
-    Bytes(&'b [Cell<i8>]),
-    Words(&'b [Cell<i16>]),
-}
-
-#[cfg(any(feature = "add", feature = "norm"))]
-impl Row<'_> {
-    /// An element; 0 where there is none.
-    #[inline(always)]
-    pub fn get(&self, at: usize) -> i32 {
-        match self {
-            Self::Bytes(row) => row.get(at).map_or(0, |x| x.get() as i32),
-            Self::Words(row) => row.get(at).map_or(0, |x| x.get() as i32),
-        }
-    }
-
-    /// Puts an element, saturated to its kind.
-    #[inline(always)]
-    pub fn set(&self, at: usize, x: i32) {
-        match self {
-            Self::Bytes(row) => row.get(at).into_iter().for_each(|to| to.set(saturate_i8(x))),
-            Self::Words(row) => row.get(at).into_iter().for_each(|to| to.set(saturate_i16(x))),
-        }
-    }
 }
 
 /// One or two vectors that a program runs for.

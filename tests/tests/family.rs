@@ -276,7 +276,7 @@ fn coverage_is_what_attention_left_out() {
         .collect();
     assert!(found.is_sorted_by(|a, b| a.1 >= b.1));
     for (tokens, score, log_prob, complete) in found {
-        let mut covered = vec![0.0f64; 7];
+        let mut covered = [0.0f64; 7];
         let steps = tokens.len() + usize::from(complete);
         session
             .align(&tokens, |step, weights| {

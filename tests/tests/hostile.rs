@@ -210,7 +210,7 @@ fn operations_out_of_range_or_shape_are_refused() {
     };
     refused(tagger, Fault::Range, &|p| p.each(layer(|_, shift, _| *shift = 31)));
     refused(tagger, Fault::Range, &|p| p.each(layer(|_, _, epsilon| *epsilon = 1 << 30)));
-    refused(tagger, Fault::Tensor, &|p| p.each(layer(|gains, _, _| *gains = u32::MAX & !15)));
+    refused(tagger, Fault::Tensor, &|p| p.each(layer(|gains, _, _| *gains = !15)));
     refused(tagger, Fault::Width, &|p| p.each(norm(|op| op.from.width -= 1)));
     refused(cosine, Fault::Width, &|p| p.each(norm(|op| op.to.width -= 1)));
     // Rows that are too wide for sums of squares.

@@ -53,7 +53,7 @@ impl Keep for Coverage<'_> {
     }
 }
 
-/// [`beam`](super::beam) whose scores have `penalty * sum of ln(min(covered, 1))` added, where `covered` is the sum of a source
+/// [`beam`](super::beam()) whose scores have `penalty * sum of ln(min(covered, 1))` added, where `covered` is the sum of a source
 /// position's attention weights over all steps, that of the end mark included; at least 2^-15. Which hypotheses live on is
 /// decided without it.
 ///
