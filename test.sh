@@ -56,3 +56,5 @@ step "firmware"
 step "tests"
 cargo test --workspace --quiet --doc
 cargo test --workspace --quiet --no-fail-fast --lib --bins --tests
+# As the micro:bit has it.
+cargo test --quiet -p kinglet --no-default-features --lib --tests

@@ -93,7 +93,7 @@ fn model(out: &Path) {
 /// One blob for each shape that `bench` measures, and the list of them as an expression of Rust.
 fn bench(board: &str, out: &Path) {
     println!("cargo::rerun-if-changed=build");
-    use blobs::Kernel::{Gru, Lstm, Matvec};
+    use blobs::Kernel::{Elman, Gru, LayerNorm, Lstm, Matvec, Peephole};
     use blobs::{INT4, INT4_GROUPS, INT8};
     use kinglet::kernels::Layout;
     let target = variable("TARGET");
@@ -116,6 +116,9 @@ fn bench(board: &str, out: &Path) {
         (Matvec(INT8), 256, 1024),
         (Lstm, 128, 256),
         (Gru, 128, 256),
+        (Elman, 64, 128),
+        (Peephole, 64, 128),
+        (LayerNorm, 128, 128),
     ];
     let shapes = if board == "microbit" { &shapes[..5] } else { &shapes[..] };
     let mut list = String::from("&[");
@@ -125,6 +128,9 @@ fn bench(board: &str, out: &Path) {
             Matvec(_) => ("matvec_i4", "out"),
             Lstm => ("lstm_step", "hidden"),
             Gru => ("gru_step", "hidden"),
+            Elman => ("elman_step", "hidden"),
+            Peephole => ("peephole_step", "hidden"),
+            LayerNorm => ("layer_norm", "out"),
         };
         let file = |label: &str, kernel: Option<blobs::Kernel>| {
             let path = out.join(format!("{name}-{input}-{size}{label}.kgl"));
@@ -137,7 +143,8 @@ fn bench(board: &str, out: &Path) {
              with: &Aligned(*{with}), without: &Aligned(*{without}) }},"
         );
     }
-    // Steps of a search: all logits of a large vocabulary, and a decoder with one and with four hypotheses.
+    // Steps of a search: all logits of a large vocabulary, attention alone over ten positions, and a decoder with one and with
+    // four hypotheses over eight.
     let file = |name: &str, blob: Vec<u8>| {
         let path = out.join(name);
         write(&path, &blob);
@@ -146,6 +153,10 @@ fn bench(board: &str, out: &Path) {
     let few = file("few.kgl", blobs::logits(layout, 4));
     let many = file("many.kgl", blobs::logits(layout, 1000));
     let mut steps = vec![("log_softmax", 1000, "out", 1000, 1, many)];
+    for (name, dot) in [("attend_additive", false), ("attend_dot", true)] {
+        let attention = file(&format!("{name}.kgl"), blobs::attention(layout, dot, 128));
+        steps.push((name, 10, "width", 128, 1, attention));
+    }
     for (name, weights) in
         [("decoder_step", INT8), ("decoder_i4_step", INT4), ("decoder_i4_32_step", INT4_GROUPS)]
     {
@@ -155,7 +166,7 @@ fn bench(board: &str, out: &Path) {
     for (name, input, unit, size, beam, with) in if board == "microbit" { &[] } else { &steps[..] } {
         list += &format!(
             "Shape {{ kernel: {name:?}, input: {input}, unit: {unit:?}, size: {size}, \
-             measure: Measure::Search {{ beam: {beam} }}, with: {with}, without: {few} }},"
+             measure: Measure::Search {{ beam: {beam}, source: {input} }}, with: {with}, without: {few} }},"
         );
     }
     write(&out.join("bench.rs"), (list + "]").as_bytes());

@@ -2,15 +2,16 @@
 # Decodes the same words on the desktop and on emulated boards, greedily and with a beam of 4, and compares token ids
 # and score bits. One line a machine, for each model; exit 1 unless all are identical.
 #
-#   ./parity.sh --model M.kgl [--model N.kgl ...] --words FILE [--limit N] [--json]
+#   ./parity.sh --model M.kgl [--model N.kgl ...] --words FILE [--limit N] [--all] [--json]
 #
 # FILE: a word a line, or a TSV whose first column is the word; all of them without a limit. A machine whose RAM cannot
-# hold a word refuses it; refused words are reported, not counted in "words", and allowed on the micro:bit alone.
+# hold a word refuses it; refused words are reported, not counted in "words", and allowed on the micro:bit alone. With
+# --all, Cortex-M0 code has all features of the runtime, as other cores have, and the micro:bit is left out.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/scripts/common.sh"
 
-words= limit=0 json=
+words= limit=0 json= all=
 : >"$tmp/models"
 while [ $# -gt 0 ]; do
     case $1 in
@@ -20,7 +21,8 @@ while [ $# -gt 0 ]; do
         shift 2
         ;;
     --json) json=1 && shift ;;
-    *) usage "unknown argument $1; it takes --model M.kgl [--model ...] --words FILE [--limit N] [--json]" ;;
+    --all) all=1 && shift ;;
+    *) usage "unknown argument $1; it takes --model M.kgl [--model ...] --words FILE [--limit N] [--all] [--json]" ;;
     esac
 done
 [ -s "$tmp/models" ] && [ -n "$words" ] || usage "--model and --words are needed"
@@ -42,7 +44,8 @@ desktop=$built
 
 # prepare MACHINE CORE TARGET FLAGS: builds, and notes what to run.
 prepare() {
-    if ! build "$3" "$4" parity 2>"$tmp/log"; then
+    [ -z "$all" ] || [ "$1" != microbit ] || return 0
+    if ! build "$3" "$4${all:+ --features all}" parity 2>"$tmp/log"; then
         if [ "$1" = microbit ] && grep -q "overflowed" "$tmp/log"; then
             echo "parity.sh: the model does not fit $1's flash; its code runs on mps2-an385 instead" >&2
             return 0

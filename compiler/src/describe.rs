@@ -1,6 +1,8 @@
 //! What is inside a blob: its programs, operation by operation, with shapes and bytes.
 
-use kinglet::blob::schema::{Extent, Gru, Inputs, Kind, Linear, Lstm, MatrixRecord, Op, Over, Slot, View};
+use kinglet::blob::schema::{
+    Energy, Extent, Form, Gru, Inputs, Kind, Linear, Lstm, MatrixRecord, Op, Over, Slot, View,
+};
 use kinglet::kernels::{Bits, ROWS};
 use kinglet::{Limits, Model};
 use serde::Serialize;
@@ -66,7 +68,7 @@ pub fn ram(model: &Model<'_>) -> Vec<Ram> {
     let mut rows = Vec::new();
     for source in sources {
         for beam in [1, 2, 4, 8] {
-            let limits = Limits { source, target: planned.target, beam };
+            let limits = Limits { source, beam, ..planned };
             rows.push(Ram { source, target: planned.target, beam, bytes: model.ram(&limits) });
         }
     }
@@ -186,6 +188,8 @@ fn roles(model: &Model<'_>) -> Vec<String> {
                     }
                     Op::Embed(o) => name(o.to.slot, format!("{side} embedding")),
                     Op::Lstm(o) => name(o.cell, format!("{side} cell state {layer}")),
+                    Op::Add(o) => name(o.to.slot, format!("{side} sum")),
+                    Op::Norm(o) => name(o.to.slot, format!("{side} normal form")),
                     Op::Linear(_) | Op::Gru(_) => {}
                 }
                 if let Op::Gru(Gru { out: Some(out), .. }) | Op::Lstm(Lstm { out: Some(out), .. }) = op {
@@ -260,7 +264,7 @@ fn layer(program: &'static str, over: &'static str, op: &Op, vocabulary: usize, 
             let at = *matrix as usize;
             model.data().get(at..at + 16).and_then(|b| MatrixRecord::from_bytes(b.first_chunk()?))
         }
-        Op::Embed(_) | Op::Attend(_) => None,
+        Op::Embed(_) | Op::Attend(_) | Op::Add(_) | Op::Norm(_) => None,
     };
     let weights = matrix.as_ref().map_or("int8".into(), kind_of);
     let bytes = |streams: &[(usize, [usize; 2])]| matrix.as_ref().map_or(0, |m| bytes(m, streams));
@@ -288,14 +292,30 @@ fn layer(program: &'static str, over: &'static str, op: &Op, vocabulary: usize, 
         }
         Op::Lstm(o) => {
             let (units, x) = (width(o.hidden), gathered(&o.inputs));
-            let bytes = bytes(&[(units, [layout.padded(x), layout.padded(units)])]);
+            let peepholes = if o.peepholes.is_some() { 6 * units } else { 0 };
+            let bytes = bytes(&[(units, [layout.padded(x), layout.padded(units)])]) + peepholes;
             let slots =
                 format!("{} {h} {c} -> {h} {c}{}", list(&o.inputs), out(&o.out), h = o.hidden, c = o.cell);
             ("lstm", units, x + units, bytes, table(o.table.is_some(), 4 * units), slots)
         }
         Op::Attend(o) => {
             let slots = format!("{} {} {} -> {}", o.query, o.keys, o.values, view(&o.to));
-            ("attend", usize::from(o.to.width), width(o.query), width(o.query), 0, slots)
+            let (rows, columns) = (usize::from(o.to.width), width(o.query));
+            match o.energy {
+                Energy::Additive { .. } => ("attend", rows, columns, columns, 0, slots),
+                Energy::Dot => ("attend (dot)", rows, columns, 0, 0, slots),
+            }
+        }
+        Op::Add(o) => {
+            let b = o.b.as_ref().map_or(String::new(), |b| format!("{} ", view(b)));
+            ("add", o.to.width.into(), 0, 0, 0, format!("{} {b}-> {}", view(&o.a), view(&o.to)))
+        }
+        Op::Norm(o) => {
+            let (name, bytes) = match o.form {
+                Form::Layer { .. } => ("layer norm", 4 * usize::from(o.to.width)),
+                Form::Length => ("length", 0),
+            };
+            (name, o.to.width.into(), 0, bytes, 0, format!("{} -> {}", view(&o.from), view(&o.to)))
         }
     };
     Layer {

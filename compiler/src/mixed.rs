@@ -168,7 +168,8 @@ pub fn cross_entropy(model: &Model<'_>, examples: &[Example], threads: usize) ->
 fn example_loss(model: &Model<'_>, buffer: &mut Buffer, example: &Example) -> Result<f64> {
     let refused = |e: kinglet::RunError| Error::Run(e.to_string());
     let length = |ids: &[u32]| ids.len().clamp(1, MAX_LENGTH.into()) as u16;
-    let limits = Limits { source: length(&example.source), target: length(&example.target), beam: 1 };
+    let limits =
+        Limits { source: length(&example.source), target: length(&example.target), beam: 1, coverage: false };
     let ids = |ids: &[u32]| -> Vec<u16> { ids.iter().map(|&id| id as u16).collect() };
     let (source, target) = (ids(&example.source), ids(&example.target));
     let mut session = Session::new(model, buffer.get(model.ram(&limits)), limits).map_err(refused)?;

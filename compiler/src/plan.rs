@@ -41,15 +41,19 @@ pub fn passes(program: &[u8]) -> Vec<(Over, Vec<Op>)> {
 }
 
 /// Gives every slot a region, so that the arena is small for the given size; whatever the size, no slot in use is
-/// overwritten and the arena is no larger than with a region for each slot.
-pub fn share(slots: &mut [Slot], encode: &[u8], step: &[u8], logits: u8, size: Size) {
+/// overwritten and the arena is no larger than with a region for each slot. The slot of a source of numbers, `frames`, stays alone:
+/// it is filled before the encode program and outlives every run.
+pub fn share(slots: &mut [Slot], encode: &[u8], step: &[u8], logits: u8, frames: Option<u8>, size: Size) {
     let busy = in_use(slots, encode, step, logits);
     let words: Vec<usize> = slots.iter().map(|s| s.words(size.source, size.beam, size.lanes)).collect();
     let mut order: Vec<usize> = (0..slots.len()).collect();
     order.sort_by_key(|&slot| (std::cmp::Reverse(words[slot]), slot));
     let mut regions: Vec<Vec<usize>> = Vec::new();
     for slot in order {
-        let apart = |other: &usize| busy.iter().all(|point| !(point[slot] && point[*other]));
+        let alone = |slot: usize| frames.map(usize::from) == Some(slot);
+        let apart = |&other: &usize| {
+            !alone(slot) && !alone(other) && busy.iter().all(|point| !(point[slot] && point[other]))
+        };
         match regions.iter_mut().find(|region| region.iter().all(apart)) {
             Some(region) => region.push(slot),
             None => regions.push(vec![slot]),
@@ -98,7 +102,10 @@ fn in_use(slots: &[Slot], encode: &[u8], step: &[u8], logits: u8) -> Vec<Vec<boo
             };
             note(&live);
             for (slot, columns) in &point.writes {
-                live[*slot][columns.clone()].fill(false);
+                // A step that labels writes one row of many.
+                if number < first_step || slots[*slot].extent != Extent::Source {
+                    live[*slot][columns.clone()].fill(false);
+                }
             }
             for (slot, columns) in &point.reads {
                 live[*slot][columns.clone()].fill(true);
@@ -184,6 +191,8 @@ fn accesses(op: &Op) -> (Vec<View>, Vec<View>) {
             (with(&op.inputs, &[op.hidden, op.cell]), writes)
         }
         Op::Attend(op) => (vec![whole(op.query), whole(op.keys), whole(op.values)], vec![op.to]),
+        Op::Add(op) => ([op.a].into_iter().chain(op.b).collect(), vec![op.to]),
+        Op::Norm(op) => (vec![op.from], vec![op.to]),
     }
 }
 
@@ -223,7 +232,7 @@ mod tests {
         encode.iter().for_each(|(over, ops)| program.pass(*over, ops));
         let mut steps = Program::default();
         steps.pass(Over::Once, step);
-        share(&mut slots, program.bytes(), steps.bytes(), logits, SIZE);
+        share(&mut slots, program.bytes(), steps.bytes(), logits, None, SIZE);
         slots.iter().map(|s| s.region).collect()
     }
 
@@ -290,5 +299,30 @@ mod tests {
         ];
         let found = regions(&slots, &[], &step, 2);
         assert_eq!(found, [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_source_of_numbers_shares_with_none() {
+        // Slot 0 is read first, slot 1 is never used: neither may lie where the other does.
+        let mut slots = [slot(Extent::Source, 4), slot(Extent::Source, 4), slot(Extent::Once, 4)];
+        slots[0].kind = Kind::I8;
+        let mut encode = Program::default();
+        encode.pass(Over::Forward, &[linear(view(0, 0, 4), view(2, 0, 4))]);
+        share(&mut slots, encode.bytes(), &[], 2, Some(0), SIZE);
+        assert!(slots[1..].iter().all(|slot| slot.region != slots[0].region));
+        share(&mut slots, encode.bytes(), &[], 2, None, SIZE);
+        assert_eq!(slots[0].region, slots[1].region, "tokens' slots may");
+    }
+
+    #[test]
+    fn a_label_writes_one_row_of_many() {
+        // Slot 1's rows are written by the encoder; each step writes one again and reads it. The others are still to be read.
+        let slots =
+            [slot(Extent::Once, 4), slot(Extent::Source, 4), slot(Extent::Source, 4), slot(Extent::Once, 4)];
+        let encode: [(Over, &[Op]); 1] =
+            [(Over::Forward, &[embed(view(0, 0, 4)), linear(view(0, 0, 4), view(1, 0, 4))])];
+        let step = [embed(view(2, 0, 4)), embed(view(1, 0, 4)), linear(view(1, 0, 4), view(3, 0, 4))];
+        let found = regions(&slots, &encode, &step, 3);
+        assert_ne!(found[1], found[2]);
     }
 }

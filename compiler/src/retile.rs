@@ -15,6 +15,8 @@ use crate::plan::passes;
 /// Tensors start at multiples of this: a line of the cache and a register of the widest instruction set.
 pub const ALIGN: usize = 64;
 
+/// Bytes of a matrix' record.
+const RECORD: usize = 16;
 /// Rows of a panel.
 const PANEL: usize = Layout::Panels.rows();
 
@@ -64,19 +66,22 @@ fn rewritten(model: &Model<'_>, program: &[u8], data: &mut Vec<u8>) -> Program {
             match &mut op {
                 Op::Linear(Linear { inputs, matrix, to, .. }) => {
                     let old = Matrix::new(model, *matrix, width(inputs), 0);
-                    *matrix = old.append(data, &linear(&old, usize::from(to.width)));
+                    *matrix = old.append(data, &linear(&old, usize::from(to.width)), &[]);
                 }
                 Op::Gru(Gru { inputs, matrix, hidden, .. }) => {
                     let units = slot_width(model, *hidden);
                     let old = Matrix::new(model, *matrix, width(inputs), units);
-                    *matrix = old.append(data, &gru(&old, units));
+                    *matrix = old.append(data, &gru(&old, units), &[]);
                 }
-                Op::Lstm(Lstm { inputs, matrix, hidden, .. }) => {
+                Op::Lstm(Lstm { inputs, matrix, hidden, peepholes, .. }) => {
                     let units = slot_width(model, *hidden);
                     let old = Matrix::new(model, *matrix, width(inputs), units);
-                    *matrix = old.append(data, &lstm(&old, units));
+                    // Peepholes stand behind the record.
+                    let behind = if peepholes.is_some() { 6 * units } else { 0 };
+                    let behind = &model.data()[*matrix as usize + RECORD..][..behind];
+                    *matrix = old.append(data, &lstm(&old, units), behind);
                 }
-                Op::Embed(_) | Op::Attend(_) => {}
+                Op::Embed(_) | Op::Attend(_) | Op::Add(_) | Op::Norm(_) => {}
             }
             new.push(op);
         }
@@ -193,8 +198,8 @@ impl<'a> Matrix<'a> {
             .collect()
     }
 
-    /// Appends the panels to the data; the offset of the new matrix.
-    fn append(&self, data: &mut Vec<u8>, panels: &[Panel]) -> Offset {
+    /// Appends the panels to the data, and what stands behind the record; the offset of the new matrix.
+    fn append(&self, data: &mut Vec<u8>, panels: &[Panel], behind: &[u8]) -> Offset {
         let (mut weights, mut records, mut multipliers) = (Vec::new(), Vec::new(), Vec::new());
         let to = Layout::Panels;
         let blank = Row::default();
@@ -233,7 +238,7 @@ impl<'a> Matrix<'a> {
             bits: Bits::Int8,
             ..self.record
         };
-        push(&record.to_bytes())
+        push(&[&record.to_bytes(), behind].concat())
     }
 }
 

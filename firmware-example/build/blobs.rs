@@ -33,6 +33,12 @@ pub enum Kernel {
     Lstm,
     /// GRU of `size` units.
     Gru,
+    /// Simple recurrent cell with tanh, of `size` units.
+    Elman,
+    /// LSTM of `size` units with peepholes.
+    Peephole,
+    /// Layer normalization of a row of `input`.
+    LayerNorm,
 }
 
 /// The blob of an operation with `input` columns of x, or of the embedding alone.
@@ -54,14 +60,27 @@ pub fn one_operation(layout: Layout, kernel: Option<Kernel>, input: u16, size: u
             activation: Activation::None,
             to: whole(out, size),
         }),
-        Kernel::Lstm => Op::Lstm(Lstm {
-            inputs,
-            matrix: data.matrix(INT8, 4 * usize::from(size) * columns, 4 * usize::from(size), columns),
+        Kernel::Lstm | Kernel::Peephole => {
+            let matrix = data.matrix(INT8, 4 * usize::from(size) * columns, 4 * usize::from(size), columns);
+            let peepholes = (kernel == Kernel::Peephole).then(|| {
+                // Random 16-bit numbers behind the record, which is the last tensor.
+                let of_units = data.random(6 * usize::from(size));
+                assert_eq!(of_units, matrix + 16);
+                14
+            });
+            Op::Lstm(Lstm { inputs, matrix, table: None, cell_bits: 11, hidden, cell, peepholes, out: None })
+        }
+        Kernel::Elman => Op::Linear(Linear {
+            inputs: [whole(x, input), whole(hidden, size)].into_iter().collect(),
+            matrix: data.matrix(INT8, usize::from(size) * columns, size.into(), columns),
             table: None,
-            cell_bits: 11,
-            hidden,
-            cell,
-            out: None,
+            activation: Activation::Tanh { shift: 0 },
+            to: whole(hidden, size),
+        }),
+        Kernel::LayerNorm => Op::Norm(Norm {
+            from: whole(x, input),
+            form: Form::Layer { gains: data.random(4 * usize::from(input)), shift: 14, epsilon: 0 },
+            to: whole(out, input),
         }),
         Kernel::Gru => Op::Gru(Gru {
             inputs,
@@ -98,6 +117,7 @@ pub fn one_operation(layout: Layout, kernel: Option<Kernel>, input: u16, size: u
         logit_bits: 8,
         encode: &encode,
         step: &[],
+        task: Task::Transduce,
     };
     seal(layout, &description, data.bytes())
 }
@@ -119,6 +139,7 @@ pub fn logits(layout: Layout, size: u16) -> Vec<u8> {
         logit_bits: 8,
         encode: &[],
         step: &[],
+        task: Task::Transduce,
     };
     seal(layout, &description, data.bytes())
 }
@@ -165,10 +186,8 @@ pub fn decoder(layout: Layout, weights: Weights) -> Vec<u8> {
     let ask = linear(&[whole(hidden, units)], whole(query, attention), &mut data);
     let attend = Op::Attend(Attend {
         query,
-        query_bits: 12,
         keys,
-        key_scale: 2048,
-        v: data.random(attention.into()),
+        energy: Energy::Additive { query_bits: 12, key_scale: 2048, v: data.random(attention.into()) },
         score: Multiplier { mantissa: 20_000, pre: 6, post: 15 },
         score_bits: 12,
         values,
@@ -199,6 +218,58 @@ pub fn decoder(layout: Layout, weights: Weights) -> Vec<u8> {
         logit_bits: 10,
         encode: &encode,
         step: &step,
+        task: Task::Transduce,
+    };
+    seal(layout, &description, data.bytes())
+}
+
+/// The blob of a decoder that only attends, with keys and values of `width`, and leaves 4 logits, all zero.
+pub fn attention(layout: Layout, dot: bool, width: u16) -> Vec<u8> {
+    let (values, keys, query, context, logits) = (0, 1, 2, 3, 4);
+    let mut data = Data::default();
+    let whole = |slot| View { slot, start: 0, width };
+    let slots: Vec<u8> = [
+        (Extent::Source, Kind::I8, width),
+        (Extent::Source, Kind::I8, width),
+        (Extent::Once, Kind::I16, width),
+        (Extent::Once, Kind::I8, width),
+        (Extent::Once, Kind::I16, 4),
+    ]
+    .into_iter()
+    .zip(0..)
+    .flat_map(|((extent, kind, width), region)| Slot { extent, kind, region, width }.to_bytes())
+    .collect();
+    let source = data.vocabulary();
+    let target = data.letters(4);
+    let mut encode = Pass { over: Over::Forward, ops: 2 }.to_bytes().to_vec();
+    for to in [values, keys] {
+        let table = data.random(2 * usize::from(width));
+        encode.extend(Op::Embed(Embed { table, to: whole(to) }).to_bytes());
+    }
+    let v = data.random(width.into());
+    let attend = Op::Attend(Attend {
+        query,
+        keys,
+        energy: if dot { Energy::Dot } else { Energy::Additive { query_bits: 12, key_scale: 2048, v } },
+        score: Multiplier { mantissa: 20_000, pre: 6, post: 15 },
+        score_bits: 12,
+        values,
+        to: whole(context),
+    });
+    let mut step = Pass { over: Over::Once, ops: 1 }.to_bytes().to_vec();
+    step.extend(attend.to_bytes());
+    let description = Description {
+        name: b"bench",
+        source: &source.to_bytes(),
+        target: &target.to_bytes(),
+        max_source: 16,
+        max_target: 8,
+        slots: Slots(&slots),
+        logits,
+        logit_bits: 8,
+        encode: &encode,
+        step: &step,
+        task: Task::Transduce,
     };
     seal(layout, &description, data.bytes())
 }

@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Write};
 
-use kinglet::{Hypothesis, Model, Options, RunError, Session};
+use kinglet::{Hypothesis, Model, Options, RunError, Sampling, Session, Task};
 
 use crate::limits;
 
@@ -51,7 +51,8 @@ pub fn header(model: &Model<'_>, out: &mut impl Write) -> fmt::Result {
 }
 
 /// Writes the results of greedy search and of a beam of [`BEAM`], best first, each behind a tab: the score's bits in
-/// hexadecimal, then the token ids. No line end.
+/// hexadecimal, then the token ids; of a model that generates, then what some seeds draw behind the word; of one that labels,
+/// its labels alone. No line end.
 ///
 /// # Errors
 /// [`Failure`]; nothing is written unless the word was decoded.
@@ -60,14 +61,31 @@ pub fn write(model: &Model<'_>, ram: &mut [u8], word: &[u8], out: &mut impl Writ
     let limits = limits::fit(model, ram.len(), BEAM).ok_or(Failure::Room)?;
     let mut session = Session::new(model, ram, limits)?;
     session.read_text(word)?;
+    if model.task() == Task::Label {
+        let labels = session.label()?;
+        return Ok(result(labels.log_prob, labels.tokens, out)?);
+    }
     hypothesis(session.greedy(&Options::default())?, out)?;
     for found in session.beam(&Options { beam_size: BEAM, ..Options::default() })?.iter() {
         hypothesis(found, out)?;
     }
+    if model.task() == Task::Generate {
+        for seed in 0..4 {
+            hypothesis(session.sample(&SAMPLING, seed)?, out)?;
+        }
+    }
     Ok(())
 }
 
+/// How tokens are drawn.
+const SAMPLING: Sampling =
+    Sampling { temperature: 1.3, top_k: 20, top_p: 0.9, no_repeat: 3, min_len: 0, max_len: u16::MAX };
+
 fn hypothesis(found: Hypothesis<'_>, out: &mut impl Write) -> fmt::Result {
-    write!(out, "\t{:08x}", found.score.to_bits())?;
-    found.tokens.iter().try_for_each(|id| write!(out, " {id}"))
+    result(found.score, found.tokens, out)
+}
+
+fn result(score: f32, tokens: &[u16], out: &mut impl Write) -> fmt::Result {
+    write!(out, "\t{:08x}", score.to_bits())?;
+    tokens.iter().try_for_each(|id| write!(out, " {id}"))
 }

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::blob::schema::Task;
+
 /// Why a blob was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -42,6 +44,8 @@ pub enum LoadError {
     DataStart(u32),
     /// The model description cannot be decoded.
     Description,
+    /// The model needs a feature of this crate that was turned off.
+    Feature(Feature),
     /// The description decodes but does not make sense.
     Invalid {
         /// Which operation, counted from 0 through the encode program, then the step program; 255 outside them.
@@ -49,6 +53,26 @@ pub enum LoadError {
         /// What is wrong.
         fault: Fault,
     },
+}
+
+/// What a build of this crate can be without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Feature {
+    /// Rows that are added or copied.
+    Add,
+    /// Layer and length normalization.
+    Norm,
+    /// Attention by dot products.
+    Dot,
+    /// Peepholes of an LSTM.
+    Peephole,
+    /// Models that label.
+    Label,
+    /// Models that generate.
+    Generate,
+    /// Sources of numbers.
+    Frames,
 }
 
 /// What does not make sense in a description.
@@ -117,6 +141,26 @@ pub enum RunError {
     },
     /// The length penalty is negative, above 10 or not a number.
     LengthPenalty,
+    /// The coverage penalty is negative, above 10 or not a number.
+    CoveragePenalty,
+    /// The session was not planned for coverage.
+    Coverage,
+    /// A temperature is outside 1/16 to 16, or the probability of a nucleus outside 0 to 1.
+    Sampling,
+    /// The model's task is another than the call's.
+    Task {
+        /// The model's.
+        found: Task,
+    },
+    /// The model's source is made of numbers and this is text, or the other way round.
+    Source,
+    /// The numbers are not whole positions.
+    Frames {
+        /// Numbers of a position.
+        features: usize,
+        /// Numbers given.
+        found: usize,
+    },
     /// The blob's bytes changed after it was checked.
     Damaged,
 }
@@ -148,9 +192,27 @@ impl fmt::Display for LoadError {
             }
             Self::DataStart(found) => write!(f, "the data section cannot start at byte {found}"),
             Self::Description => f.write_str("the model description cannot be decoded"),
+            Self::Feature(feature) => {
+                write!(f, "the model needs this runtime's feature {feature}: build with it")
+            }
             Self::Invalid { op: 255, fault } => write!(f, "the model description is wrong: {fault}"),
             Self::Invalid { op, fault } => write!(f, "operation {op} of the model is wrong: {fault}"),
         }
+    }
+}
+
+impl fmt::Display for Feature {
+    /// Its name in `Cargo.toml`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Add => "add",
+            Self::Norm => "norm",
+            Self::Dot => "dot",
+            Self::Peephole => "peephole",
+            Self::Label => "label",
+            Self::Generate => "generate",
+            Self::Frames => "frames",
+        })
     }
 }
 
@@ -189,6 +251,16 @@ impl fmt::Display for RunError {
             Self::Utf8 { at } => write!(f, "the text is not UTF-8 at byte {at}"),
             Self::Beam { limit, found } => write!(f, "a beam of {found} asked for, 1 to {limit} possible"),
             Self::LengthPenalty => f.write_str("the length penalty must be 0 to 10"),
+            Self::CoveragePenalty => f.write_str("the coverage penalty must be 0 to 10"),
+            Self::Coverage => f.write_str("the session was not planned for coverage: set it in the limits"),
+            Self::Sampling => {
+                f.write_str("a temperature must be 1/16 to 16, a nucleus above 0 and at most 1")
+            }
+            Self::Task { found } => write!(f, "the model's task is another: {found}"),
+            Self::Source => f.write_str("the model's source is of another kind: text or ids, or frames"),
+            Self::Frames { features, found } => {
+                write!(f, "{found} numbers are not whole frames of {features}")
+            }
             Self::Damaged => f.write_str("the blob's bytes changed after it was checked"),
         }
     }

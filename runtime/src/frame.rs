@@ -1,6 +1,12 @@
 //! The RAM of a session while it runs: slots, the gathered columns, attention weights, the source, and where the
 //! program stands.
 
+#[cfg(any(feature = "add", feature = "norm"))]
+mod row;
+
+#[cfg(any(feature = "add", feature = "norm"))]
+pub(crate) use row::Row;
+
 use core::cell::Cell;
 
 use crate::arena::as_bytes;
@@ -28,6 +34,12 @@ pub(crate) struct Frame<'m, 'b> {
     pub attention: &'b [Cell<i16>],
     pub source: &'b [Cell<u16>],
     pub source_len: usize,
+    /// Most source positions.
+    #[cfg(feature = "frames")]
+    pub limit: usize,
+    /// Slot of a source of numbers.
+    #[cfg(feature = "frames")]
+    pub frames: Option<u8>,
     pub lanes: Lanes,
 }
 
@@ -144,7 +156,7 @@ impl<'m, 'b> Frame<'m, 'b> {
                 let step = done + lane;
                 let position = if pass.over == Over::Backward { self.source_len - 1 - step } else { step };
                 *self.lanes.positions.get_mut(lane)? = position;
-                *self.lanes.tokens.get_mut(lane)? = self.source.get(position)?.get();
+                *self.lanes.tokens.get_mut(lane)? = self.token(position)?;
             }
             done += self.lanes.count();
             rest = self.pass(body, pass.ops)?;
@@ -153,8 +165,25 @@ impl<'m, 'b> Frame<'m, 'b> {
         Some(rest)
     }
 
-    /// Zeroes every slot.
+    /// The source's token at a position; sources of numbers have none, and nothing asks for them.
+    pub fn token(&self, position: usize) -> Option<u16> {
+        #[cfg(feature = "frames")]
+        if self.frames.is_some() {
+            return Some(0);
+        }
+        Some(self.source.get(position)?.get())
+    }
+
+    /// Zeroes every slot but that of the source.
     pub fn clear(&mut self) {
+        #[cfg(feature = "frames")]
+        if let Some(slot) = self.frames
+            && let (Some(start), Some(place)) = (self.starts.get(slot as usize), self.slots.get(slot))
+        {
+            let (start, words) = (word(start), place.words(self.limit, 0, 0));
+            let rest = self.arena.iter().take(start).chain(self.arena.iter().skip(start + words));
+            return rest.for_each(|w| w.set(0));
+        }
         self.arena.iter().for_each(|w| w.set(0));
     }
 
@@ -209,6 +238,15 @@ impl<'m, 'b> Frame<'m, 'b> {
     pub fn words(&self, view: View, lane: usize) -> Option<&'b [Cell<i16>]> {
         let (words, slot) = self.slot(view.slot)?;
         words.get(self.offset(&slot, view, lane)..)?.get(..view.width as usize)
+    }
+
+    /// The present row of a view of either kind.
+    #[cfg(any(feature = "add", feature = "norm"))]
+    pub fn either(&self, view: View, lane: usize) -> Option<Row<'b>> {
+        Some(match self.slots.get(view.slot)?.kind {
+            Kind::I8 => Row::Bytes(self.bytes(view, lane)?),
+            Kind::I16 => Row::Words(self.words(view, lane)?),
+        })
     }
 
     /// The present row of a 16-bit slot.

@@ -46,8 +46,9 @@ mod session;
 mod vocab;
 
 pub use arena::{Aligned, Arena};
-pub use decode::Options;
-pub use error::{Fault, LoadError, RunError};
+pub use blob::schema::Task;
+pub use decode::{Options, Sampling};
+pub use error::{Fault, Feature, LoadError, RunError};
 pub use model::{Limits, Model};
-pub use session::{Hypotheses, Hypothesis, Read, Session};
+pub use session::{Hypotheses, Hypothesis, Label, Labels, Read, Session};
 pub use vocab::Vocab;

@@ -1,7 +1,7 @@
 //! A checked model and the RAM that it needs.
 
 use crate::blob::Blob;
-use crate::blob::schema::{Description, Extent};
+use crate::blob::schema::{Description, Extent, Frames, Task};
 use crate::decode::MAX_BEAM;
 use crate::error::{LoadError, RunError};
 use crate::frame::{Size, arrange};
@@ -17,13 +17,22 @@ pub struct Limits {
     pub target: u16,
     /// Widest beam, 1 to 8.
     pub beam: u8,
+    /// Whether beam searches may penalize what attention leaves uncovered: it takes a number for every source position of
+    /// every hypothesis. Needs the feature `coverage`.
+    pub coverage: bool,
 }
 
 impl Limits {
+    /// Whether coverage is counted.
+    fn covers(&self) -> bool {
+        cfg!(feature = "coverage") && self.coverage
+    }
+
     pub(crate) fn check(self) -> Result<Self, RunError> {
         let ok = (1..=4096).contains(&self.source)
             && (1..=4096).contains(&self.target)
-            && (1..=MAX_BEAM).contains(&(self.beam as usize));
+            && (1..=MAX_BEAM).contains(&(self.beam as usize))
+            && (cfg!(feature = "coverage") || !self.coverage);
         if ok { Ok(self) } else { Err(RunError::Limits) }
     }
 }
@@ -36,12 +45,13 @@ pub(crate) struct Plan {
     pub attention: usize,
     pub source: usize,
     pub history: usize,
+    pub coverage: usize,
 }
 
 impl Plan {
     /// 16-bit words of all parts.
     pub fn words(&self) -> usize {
-        self.starts + self.columns + self.arena + self.attention + self.source + self.history
+        self.starts + self.columns + self.arena + self.attention + self.source + self.history + self.coverage
     }
 }
 
@@ -72,7 +82,7 @@ impl<'a> Model<'a> {
 
     /// What that RAM is for, for tools that show it: each part's name and bytes, in the order in which they lie in the
     /// buffer. They add up to [`ram`](Self::ram).
-    pub fn ram_parts(&self, limits: &Limits) -> [(&'static str, usize); 6] {
+    pub fn ram_parts(&self, limits: &Limits) -> [(&'static str, usize); 7] {
         let plan = limits.check().map(|limits| self.plan(limits));
         let bytes = |part: fn(&Plan) -> usize| plan.as_ref().map_or(0, |plan| 2 * part(plan));
         [
@@ -82,6 +92,7 @@ impl<'a> Model<'a> {
             ("attention weights", bytes(|p| p.attention)),
             ("source", bytes(|p| p.source)),
             ("history", bytes(|p| p.history)),
+            ("coverage", bytes(|p| p.coverage)),
         ]
     }
 
@@ -96,8 +107,13 @@ impl<'a> Model<'a> {
             columns: widest.encode.max(lanes * widest.step),
             arena: arrange(slots, size, &mut []),
             attention: if attends { lanes * source } else { 0 },
-            source,
-            history: limits.target as usize * if beam == 1 { 1 } else { 2 * beam },
+            source: if self.features() > 0 { 0 } else { source },
+            history: match self.task() {
+                // A label a position.
+                Task::Label => source,
+                _ => limits.target as usize * if beam == 1 && !limits.covers() { 1 } else { 2 * beam },
+            },
+            coverage: if limits.covers() && attends { beam * source } else { 0 },
         }
     }
 
@@ -110,7 +126,29 @@ impl<'a> Model<'a> {
     /// The limits that the compiler planned for, with a beam.
     pub fn limits(&self, beam: u8) -> Limits {
         let d = &self.blob.description;
-        Limits { source: d.max_source, target: d.max_target, beam }
+        Limits { source: d.max_source, target: d.max_target, beam, coverage: false }
+    }
+
+    /// What the model is for.
+    pub fn task(&self) -> Task {
+        match self.blob.description.task {
+            // Others were refused where their feature is off; said again, so that no code is left for them.
+            Task::Label if cfg!(feature = "label") => Task::Label,
+            Task::Generate if cfg!(feature = "generate") => Task::Generate,
+            _ => Task::Transduce,
+        }
+    }
+
+    /// Numbers of a source position, for [`read_frames`](crate::Session::read_frames); 0 for a model that reads tokens.
+    pub fn features(&self) -> usize {
+        let slot = self.frames().and_then(|frames| self.blob.description.slots.get(frames.slot));
+        slot.map_or(0, |slot| slot.width as usize)
+    }
+
+    /// The record of a source of numbers.
+    pub(crate) fn frames(&self) -> Option<Frames> {
+        // Refused where the feature is off, as above.
+        if cfg!(feature = "frames") { Frames::from_bytes(self.blob.description.source) } else { None }
     }
 
     /// The model's name.
@@ -128,9 +166,10 @@ impl<'a> Model<'a> {
         self.blob.layout
     }
 
-    /// Source vocabulary.
+    /// Source vocabulary: of a model that generates, the target's, in which prompts are written; empty for a source of numbers.
     pub fn source(&self) -> Vocab<'a> {
-        Vocab::new(self.blob.description.source, self.blob.data)
+        let d = &self.blob.description;
+        Vocab::new(if self.task() == Task::Generate { d.target } else { d.source }, self.blob.data)
     }
 
     /// Target vocabulary.

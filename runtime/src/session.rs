@@ -1,11 +1,20 @@
 //! A model at work in a caller's buffer.
 
+#[cfg(feature = "coverage")]
+mod coverage;
+mod frames;
+mod label;
+mod sample;
+
+pub use label::{Label, Labels};
+
 use core::cell::Cell;
 use core::ops::ControlFlow;
 
 use heapless::Vec;
 
 use crate::arena::{signed, unsigned, words};
+use crate::blob::schema::Task;
 use crate::decode::{self, Decoder, Finished, MAX_BEAM, Options, natural};
 use crate::error::RunError;
 use crate::frame::{Frame, Lanes, arrange};
@@ -64,6 +73,8 @@ fn hypothesis<'s>(f: &Finished, history: &'s [u16], row_len: usize) -> Hypothesi
 pub struct Session<'m, 'b> {
     stepper: Stepper<'m, 'b>,
     history: &'b mut [u16],
+    #[cfg(feature = "coverage")]
+    coverage: &'b mut [u16],
     /// Results of the last beam search, best first.
     finished: Vec<Finished, MAX_BEAM>,
     limits: Limits,
@@ -94,6 +105,11 @@ impl Decoder for Stepper<'_, '_> {
         (logits, description.logit_bits as u32)
     }
 
+    fn attention(&self, lane: usize) -> &[Cell<i16>] {
+        let len = self.frame.source_len;
+        self.frame.attention.get(lane * len..).and_then(|weights| weights.get(..len)).unwrap_or(&[])
+    }
+
     fn copy(&mut self, from: usize, to: usize) -> Result<(), RunError> {
         self.frame.copy(from, to).ok_or(RunError::Damaged)
     }
@@ -104,7 +120,36 @@ impl Decoder for Stepper<'_, '_> {
 
     fn marks(&self) -> (u16, u16) {
         let target = self.model.target();
-        (target.sos(), target.eos())
+        // What a prompt leaves to be read is its last token.
+        let last =
+            if self.prompts() { self.frame.source.get(self.frame.source_len.wrapping_sub(1)) } else { None };
+        (last.map_or(target.sos(), Cell::get), target.eos())
+    }
+}
+
+impl Stepper<'_, '_> {
+    /// Whether the source is a prompt, to be gone on with.
+    fn prompts(&self) -> bool {
+        self.model.task() == Task::Generate
+    }
+
+    /// Runs the encoder over the source, or the decoder over a prompt but for its last token.
+    fn encode(&mut self) -> Result<(), RunError> {
+        if self.frame.source_len == 0 && !self.prompts() {
+            return Err(RunError::SourceEmpty);
+        }
+        self.frame.clear();
+        self.frame.lanes = Lanes::default();
+        self.frame.lanes.set(1);
+        if self.prompts() {
+            let mut last = self.model.target().sos();
+            for token in self.frame.source.iter().take(self.frame.source_len) {
+                self.step(&[(0, last)])?;
+                last = token.get();
+            }
+            return Ok(());
+        }
+        self.frame.run(self.model.blob.description.encode).ok_or(RunError::Damaged)
     }
 }
 
@@ -127,7 +172,8 @@ impl<'m, 'b> Session<'m, 'b> {
         let (columns, words) = cut(words, plan.columns)?;
         let (arena, words) = cut(words, plan.arena)?;
         let (attention, words) = cut(words, plan.attention)?;
-        let (source, history) = cut(words, plan.source)?;
+        let (source, words) = cut(words, plan.source)?;
+        let (history, _coverage) = cut(words, plan.history)?;
         let slots = model.blob.description.slots;
         let starts = starts.as_chunks_mut::<2>().0;
         arrange(slots, model.size(limits), starts);
@@ -141,9 +187,20 @@ impl<'m, 'b> Session<'m, 'b> {
             attention: Cell::from_mut(signed(attention)).as_slice_of_cells(),
             source: Cell::from_mut(source).as_slice_of_cells(),
             source_len: 0,
+            #[cfg(feature = "frames")]
+            limit: limits.source as usize,
+            #[cfg(feature = "frames")]
+            frames: model.frames().map(|frames| frames.slot),
             lanes: Lanes::default(),
         };
-        Ok(Self { stepper: Stepper { model, frame }, history, finished: Vec::new(), limits })
+        Ok(Self {
+            stepper: Stepper { model, frame },
+            history,
+            #[cfg(feature = "coverage")]
+            coverage: _coverage,
+            finished: Vec::new(),
+            limits,
+        })
     }
 
     /// The limits that the buffer was cut for.
@@ -152,40 +209,45 @@ impl<'m, 'b> Session<'m, 'b> {
     }
 
     /// Takes a text as the source: cut into tokens, unknown ones replaced by the unknown mark, end mark appended;
-    /// where the model was trained so, the start mark comes first.
+    /// where the model was trained so, the start mark comes first. A model that generates takes it as a prompt: the beginning
+    /// that it is to go on with, without marks, or nothing.
     ///
     /// # Errors
     /// [`RunError::Utf8`], [`RunError::SourceTooLong`] (of subwords, a word must fit as its characters before they are joined),
-    /// [`RunError::SourceEmpty`]; the session then has no source.
+    /// [`RunError::SourceEmpty`], [`RunError::Source`]; the session then has no source.
     pub fn read_text(&mut self, text: &[u8]) -> Result<Read, RunError> {
-        let frame = &mut self.stepper.frame;
-        frame.source_len = 0;
+        let (prompts, vocab) = (self.stepper.prompts(), self.stepper.model.source());
+        let frame = self.tokens()?;
         let text = core::str::from_utf8(text).map_err(|e| RunError::Utf8 { at: e.valid_up_to() })?;
-        let vocab = self.stepper.model.source();
-        let too_long = RunError::SourceTooLong { limit: self.limits.source as usize };
+        let too_long = RunError::SourceTooLong { limit: frame.source.len() };
         // Without a start mark the first token overwrites it.
         frame.source.first().ok_or(too_long)?.set(vocab.sos());
-        let first = vocab.marks() - 1;
+        let first = if prompts { 0 } else { vocab.marks() - 1 };
         let (len, unknown) =
             frame.source.get(first..).and_then(|ids| vocab.encode(text, ids)).ok_or(too_long)?;
+        let tokens = first + len;
+        if prompts {
+            frame.source_len = tokens;
+            return Ok(Read { tokens, unknown });
+        }
         if len == 0 {
             return Err(RunError::SourceEmpty);
         }
-        let tokens = first + len;
         frame.source.get(tokens).ok_or(too_long)?.set(vocab.eos());
         frame.source_len = tokens + 1;
         Ok(Read { tokens: tokens + 1, unknown })
     }
 
-    /// Takes token ids as the source, as they are: the end mark is the caller's.
+    /// Takes token ids as the source, as they are: the end mark is the caller's. A prompt may be empty.
     ///
     /// # Errors
-    /// [`RunError::Token`], [`RunError::SourceTooLong`], [`RunError::SourceEmpty`]; the session then has no source.
+    /// [`RunError::Token`], [`RunError::SourceTooLong`], [`RunError::SourceEmpty`], [`RunError::Source`]; the session then has no
+    /// source.
     pub fn read_ids(&mut self, ids: &[u16]) -> Result<(), RunError> {
-        let frame = &mut self.stepper.frame;
-        frame.source_len = 0;
+        let prompts = self.stepper.prompts();
         let size = self.stepper.model.source().size();
-        if ids.is_empty() {
+        let frame = self.tokens()?;
+        if ids.is_empty() && !prompts {
             return Err(RunError::SourceEmpty);
         }
         if ids.len() > frame.source.len() {
@@ -201,21 +263,29 @@ impl<'m, 'b> Session<'m, 'b> {
         Ok(())
     }
 
-    /// Runs the encoder over the source.
+    /// The frame without a source, to be filled with tokens.
+    fn tokens(&mut self) -> Result<&mut Frame<'m, 'b>, RunError> {
+        let frame = &mut self.stepper.frame;
+        frame.source_len = 0;
+        #[cfg(feature = "frames")]
+        if frame.frames.is_some() {
+            return Err(RunError::Source);
+        }
+        Ok(frame)
+    }
+
+    /// Runs the encoder, for a search.
     fn encode(&mut self, options: &Options) -> Result<(), RunError> {
         // Bits of floats from 0 on are in their order: no comparison of floats is needed, whose code a small core spares.
         let penalty = options.length_penalty.to_bits();
         if penalty > const { 10f32.to_bits() } && penalty != const { (-0f32).to_bits() } {
             return Err(RunError::LengthPenalty);
         }
-        let Stepper { model, frame } = &mut self.stepper;
-        if frame.source_len == 0 {
-            return Err(RunError::SourceEmpty);
+        let found = self.stepper.model.task();
+        if found == Task::Label {
+            return Err(RunError::Task { found });
         }
-        frame.clear();
-        frame.lanes = Lanes::default();
-        frame.lanes.set(1);
-        frame.run(model.blob.description.encode).ok_or(RunError::Damaged)
+        self.stepper.encode()
     }
 
     /// The target of the most probable token at every step.
@@ -306,7 +376,7 @@ impl<'m, 'b> Session<'m, 'b> {
             return Err(RunError::Token { found, size });
         }
         self.encode(&Options::default())?;
-        let mut last = target.sos();
+        let (mut last, _) = self.stepper.marks();
         for (step, next) in tokens.iter().copied().chain([target.eos()]).enumerate() {
             self.stepper.step(&[(0, last)])?;
             on_step(step, &self.stepper);

@@ -103,16 +103,16 @@ const fn q15(v: f64) -> i16 {
     if scaled > 32_767.0 { 32_767 } else { scaled as i16 }
 }
 
-/// `tanh` of `x`; one table step is `2^step` units of x, 7 or more.
-// On the smallest core one copy for all callers: there its flash is worth more than a call.
+/// `tanh` of `x`; one table step is `2^STEP` units of x, 7 or more.
+// On the smallest core one copy for all callers of a step: there its flash is worth more than a call.
 #[cfg_attr(armv6m, inline(never))]
 #[cfg_attr(not(armv6m), inline(always))]
-const fn tanh_steps(x: i16, step: u32) -> i32 {
+const fn tanh_steps<const STEP: u32>(x: i16) -> i32 {
     let x = x as i32;
     // At most 511, so that the mask changes nothing; it tells the compiler that no index is out of bounds.
-    let i = ((x >> step) + 256) as usize & 511;
+    let i = ((x >> STEP) + 256) as usize & 511;
     let (low, high) = (tanh_entry(i), tanh_entry(i + 1));
-    low + shift_round((high - low) * (x & ((1 << step) - 1)), step)
+    low + shift_round((high - low) * (x & ((1 << STEP) - 1)), STEP)
 }
 
 /// The table that assembly reads: the middle of that over [-8, 8], or, on the smallest core, the positive half.
@@ -135,13 +135,13 @@ pub(crate) fn exp2_table() -> *const u16 {
 /// Hyperbolic tangent of a Q3.12 number, Q0.15; error below 1.3e-4.
 #[inline]
 pub const fn tanh(x: i16) -> i16 {
-    tanh_steps(x, 7) as i16
+    tanh_steps::<7>(x) as i16
 }
 
 /// Logistic sigmoid of a Q3.12 number, Q0.15; error below 3.7e-4 (its value at 8), 7.5e-5 within [-7, 7].
 #[inline]
 pub const fn sigmoid(x: i16) -> i16 {
-    ((32_768 + tanh_steps(x, 8)) >> 1) as i16
+    ((32_768 + tanh_steps::<8>(x)) >> 1) as i16
 }
 
 /// `2^-(x / 2^bits)` in 2^-15, 0 to 32768; `bits` is 0 to 15; error below 2 units.

@@ -17,6 +17,12 @@ fn gates_agree_with_the_definition() {
 }
 
 #[test]
+fn queries_times_keys_agree_with_the_definition() {
+    let agreed = cases::dots().unwrap_or_else(|difference| panic!("{difference}"));
+    assert!(agreed > 200, "{agreed}");
+}
+
+#[test]
 fn columns_agree_with_the_definition() {
     cases::columns().unwrap_or_else(|difference| panic!("{difference}"));
 }

@@ -1,4 +1,6 @@
 //! Shared helpers of the promises between crates.
 
+pub mod family;
 pub mod golden;
+pub mod handmade;
 pub mod tiny;

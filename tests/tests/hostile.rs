@@ -1,9 +1,17 @@
 //! Blobs that somebody made on purpose: what fuzzing and reading the checks found, each as the smallest change of a
 //! compiled model.
 
+use kinglet::blob::schema::{
+    Activation, Add, Attend, Description, Embed, Form, Lstm, Norm, Op, Over, Slot, Slots, Task, View,
+};
 use kinglet::blob::{OP_BYTES, PREAMBLE, checksum};
+use kinglet::kernels::Layout;
 use kinglet::{Fault, LoadError, Model};
+use kinglet_compiler::kinds::Kind;
 use kinglet_compiler::lower::Fold;
+use kinglet_compiler::pack::{Program, Section, pack};
+use kinglet_compiler::plan::passes;
+use kinglet_tests::family::{self, Network};
 use kinglet_tests::tiny;
 use kinglet_train::config::{AttentionKind, Cell};
 
@@ -83,4 +91,182 @@ fn vocabulary_text_that_is_not_utf8_is_refused() {
     let text = u32::from_le_bytes(*blob[target][12..].first_chunk().unwrap()) as usize;
     blob[start + text] = 0xFF;
     assert_eq!(refusal(blob), Some(LoadError::Invalid { op: 255, fault: Fault::Vocabulary }));
+}
+
+/// A model of the family with one of its operations, its slots or its task changed.
+fn changed(network: Network, change: impl FnOnce(&mut Parts)) -> Option<LoadError> {
+    let blob = family::blob(network, Layout::Tiles, Kind::Int8, 8, 1).unwrap();
+    let model = Model::from_bytes(&blob).unwrap();
+    let d = model.description();
+    let mut parts = Parts {
+        slots: d.slots.iter().collect(),
+        programs: [d.encode, d.step].map(passes),
+        source: d.source.to_vec(),
+        task: d.task,
+    };
+    change(&mut parts);
+    let slots: Vec<u8> = parts.slots.iter().flat_map(Slot::to_bytes).collect();
+    let programs = parts.programs.map(|passes| {
+        let mut program = Program::default();
+        passes.iter().for_each(|(over, ops)| program.pass(*over, ops));
+        program
+    });
+    let description = Description {
+        source: &parts.source,
+        slots: Slots(&slots),
+        encode: programs[0].bytes(),
+        step: programs[1].bytes(),
+        task: parts.task,
+        ..d.clone()
+    };
+    let mut section = Section::default();
+    section.push("all", model.data());
+    match pack(&description, model.layout(), &section) {
+        Ok(_) => None,
+        Err(error) => {
+            // The packer's error has the runtime's words.
+            let said = error.to_string();
+            let faults = [
+                Fault::Tensor,
+                Fault::Slot,
+                Fault::View,
+                Fault::Kind,
+                Fault::Width,
+                Fault::Range,
+                Fault::Vocabulary,
+                Fault::Program,
+            ];
+            let fault = faults.into_iter().find(|fault| said.contains(&fault.to_string()));
+            Some(LoadError::Invalid { op: 0, fault: fault.expect(&said) })
+        }
+    }
+}
+
+struct Parts {
+    slots: Vec<Slot>,
+    programs: [Vec<(Over, Vec<Op>)>; 2],
+    source: Vec<u8>,
+    task: Task,
+}
+
+impl Parts {
+    /// The operations that a function knows, and what it does to them.
+    fn each(&mut self, change: impl Fn(&mut Op)) {
+        self.programs.iter_mut().flatten().flat_map(|(_, ops)| ops).for_each(change);
+    }
+}
+
+/// Every number of the family's operations that has a range or a shape.
+#[test]
+fn operations_out_of_range_or_shape_are_refused() {
+    let refused = |network, fault, change: &dyn Fn(&mut Parts)| {
+        let found = changed(network, |parts| change(parts));
+        assert_eq!(found, Some(LoadError::Invalid { op: 0, fault }), "{network:?}");
+    };
+    for network in family::ALL {
+        assert_eq!(changed(network.1, |_| {}), None, "{network:?} as it is");
+    }
+    // What a model of the family has of each operation.
+    let add = |f: fn(&mut Add)| {
+        move |op: &mut Op| {
+            if let Op::Add(op) = op {
+                f(op)
+            }
+        }
+    };
+    let norm = |f: fn(&mut Norm)| {
+        move |op: &mut Op| {
+            if let Op::Norm(op) = op {
+                f(op)
+            }
+        }
+    };
+    let lstm = |f: fn(&mut Lstm)| {
+        move |op: &mut Op| {
+            if let Op::Lstm(op) = op {
+                f(op)
+            }
+        }
+    };
+    let attend = |f: fn(&mut Attend)| {
+        move |op: &mut Op| {
+            if let Op::Attend(op) = op {
+                f(op)
+            }
+        }
+    };
+    let (tagger, luong, cosine) = (Network::Tagger, Network::Luong, Network::Cosine);
+    refused(tagger, Fault::Range, &|p| p.each(add(|op| op.up[1] = 14)));
+    refused(tagger, Fault::Range, &|p| p.each(add(|op| op.down = 31)));
+    refused(tagger, Fault::Width, &|p| p.each(add(|op| op.a.width -= 1)));
+    refused(tagger, Fault::View, &|p| p.each(add(|op| op.to.start = 1)));
+    refused(tagger, Fault::Slot, &|p| p.each(add(|op| op.a.slot = 99)));
+    let layer = |f: fn(&mut u32, &mut u8, &mut u32)| {
+        move |op: &mut Op| {
+            if let Op::Norm(Norm { form: Form::Layer { gains, shift, epsilon }, .. }) = op {
+                f(gains, shift, epsilon)
+            }
+        }
+    };
+    refused(tagger, Fault::Range, &|p| p.each(layer(|_, shift, _| *shift = 31)));
+    refused(tagger, Fault::Range, &|p| p.each(layer(|_, _, epsilon| *epsilon = 1 << 30)));
+    refused(tagger, Fault::Tensor, &|p| p.each(layer(|gains, _, _| *gains = !15)));
+    refused(tagger, Fault::Width, &|p| p.each(norm(|op| op.from.width -= 1)));
+    refused(cosine, Fault::Width, &|p| p.each(norm(|op| op.to.width -= 1)));
+    // Rows that are too wide for sums of squares.
+    refused(cosine, Fault::Width, &|p| {
+        p.slots.iter_mut().for_each(|slot| slot.width = 2049);
+        p.programs = Default::default();
+        let view = |slot| View { slot, start: 0, width: 2049 };
+        let norm = Norm { from: view(0), form: Form::Length, to: view(1) };
+        p.programs[1] = vec![(Over::Once, vec![Op::Norm(norm)])];
+    });
+    refused(luong, Fault::Range, &|p| p.each(lstm(|op| op.peepholes = Some(31))));
+    refused(luong, Fault::Range, &|p| p.each(attend(|op| op.score.post = 24)));
+    refused(luong, Fault::Range, &|p| p.each(attend(|op| op.score_bits = 16)));
+    refused(luong, Fault::Kind, &|p| p.each(attend(|op| op.query = op.keys)));
+    // The query of a step may be any state, but no wider than the keys.
+    refused(cosine, Fault::Width, &|p| p.each(attend(|op| op.query = 1)));
+    let linear = |op: &mut Op| {
+        if let Op::Linear(op) = op
+            && op.activation == Activation::Relu
+        {
+            op.to.slot = 2;
+        }
+    };
+    refused(luong, Fault::Kind, &|p| p.each(linear));
+}
+
+/// Tasks that their programs are not made for.
+#[test]
+fn tasks_need_their_programs_and_sources() {
+    let refused = |network, change: &dyn Fn(&mut Parts)| {
+        changed(network, |parts| change(parts)).map(|error| match error {
+            LoadError::Invalid { fault, .. } => fault,
+            other => panic!("{other}"),
+        })
+    };
+    // A step at no position does not see one's outputs; one at a position sees its token.
+    assert_eq!(refused(Network::Tagger, &|p| p.task = Task::Transduce), Some(Fault::Kind));
+    assert_eq!(refused(Network::Writer, &|p| p.task = Task::Transduce), Some(Fault::Vocabulary));
+    // What generates has no source, no encoder and nothing to attend to.
+    assert_eq!(refused(Network::Luong, &|p| p.task = Task::Generate), Some(Fault::Program));
+    let bare = |p: &mut Parts| {
+        p.task = Task::Generate;
+        p.source.clear();
+        p.programs[0].clear();
+    };
+    assert_eq!(refused(Network::Luong, &bare), Some(Fault::Program));
+    // Numbers have no tokens, and lie alone in whole int8 rows.
+    let frames = |at: usize, byte: u8| move |p: &mut Parts| p.source[at] = byte;
+    assert_eq!(refused(Network::Frames, &frames(0, 1)), Some(Fault::Kind));
+    assert_eq!(refused(Network::Frames, &frames(1, 24)), Some(Fault::Range));
+    assert_eq!(refused(Network::Frames, &frames(5, 0x7F)), Some(Fault::Tensor));
+    let shared = |p: &mut Parts| p.slots.iter_mut().for_each(|slot| slot.region = 0);
+    assert_eq!(refused(Network::Frames, &shared), Some(Fault::Slot));
+    let token = |p: &mut Parts| {
+        let to = View { slot: 0, start: 0, width: 3 };
+        p.programs[0][0].1.insert(0, Op::Embed(Embed { table: 0, to }));
+    };
+    assert_eq!(refused(Network::Frames, &token), Some(Fault::Program));
 }

@@ -2,11 +2,11 @@
 
 use kinglet::blob::schema::{Slot, Slots};
 use kinglet::kernels::Layout;
-use kinglet::{Arena, Limits, Model, Options, RunError, Session};
+use kinglet::{Arena, Limits, Model, Options, RunError, Sampling, Session, Task};
 use kinglet_compiler::kinds::{Kind, Kinds};
 use kinglet_compiler::lower::{Fold, Plan};
 use kinglet_compiler::pack::{Section, pack};
-use kinglet_tests::tiny;
+use kinglet_tests::{family, tiny};
 use kinglet_train::config::{AttentionKind, Bridge, Cell};
 use proptest::prelude::*;
 
@@ -27,7 +27,7 @@ proptest! {
         let plan = Plan { fold, layout, kinds: Kinds::all(kind), ..Plan::new("tiny", 12, 8) };
         let blob = tiny::planned(&tiny::config(cell, bidirectional, layers, attention), plan, seed).unwrap();
         let model = Model::from_bytes(&blob).unwrap();
-        let limits = Limits { source, target, beam };
+        let limits = Limits { source, target, beam, coverage: false };
         let needed = model.ram(&limits);
         let mut ram = Arena::<100_000>::new();
         let refused = Session::new(&model, &mut ram[..needed - 1], limits).err();
@@ -49,6 +49,79 @@ proptest! {
         // A search leaves nothing behind that changes the next one.
         let again = session.greedy(&Options::default()).unwrap();
         prop_assert_eq!(&(again.tokens.to_vec(), again.score.to_bits()), &bits);
+        prop_assert!(ram[needed..].iter().all(|&b| b == 0));
+    }
+}
+
+/// Tokens and bits of scores of all that a model's task has.
+fn of_task(session: &mut Session<'_, '_>, model: &Model<'_>, limits: Limits) -> Vec<(Vec<u16>, u32)> {
+    let mut answers = Vec::new();
+    if model.task() == Task::Label {
+        let labels = session.label().unwrap();
+        answers.push((labels.tokens.to_vec(), labels.log_prob.to_bits()));
+        return answers;
+    }
+    let how = Sampling { temperature: 2.0, ..Sampling::default() };
+    for seed in 0..3 {
+        let drawn = session.sample(&how, seed).unwrap();
+        answers.push((drawn.tokens.to_vec(), drawn.score.to_bits()));
+    }
+    for beam_size in 1..=limits.beam {
+        let options = Options { beam_size, ..Options::default() };
+        let found = session.beam(&options).unwrap();
+        answers.extend(found.iter().map(|h| (h.tokens.to_vec(), h.score.to_bits())));
+        match session.beam_covering(&options, 0.5) {
+            Ok(found) => answers.extend(found.iter().map(|h| (h.tokens.to_vec(), h.score.to_bits()))),
+            Err(error) => assert_eq!(error, RunError::Coverage),
+        }
+    }
+    answers
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// So it is for every task, every kind of source and every operation, with coverage counted or not; and slots that share RAM
+    /// change nothing there.
+    #[test]
+    fn ram_is_exact_for_every_task(
+        network in prop::sample::select(family::ALL.to_vec()), coverage: bool,
+        source in 2u16..30, target in 1u16..20, beam in 1u8..=8, units in 2u16..20, seed in 0u64..100,
+        layout in prop::sample::select(vec![Layout::Tiles, Layout::Pairs, Layout::Blocks]),
+        kind in prop::sample::select(vec![Kind::Int8, Kind::Int4, Kind::Int4Groups(16)]),
+    ) {
+        let blob = family::blob(network.1, layout, kind, units, seed).unwrap();
+        let model = Model::from_bytes(&blob).unwrap();
+        let limits = Limits { source, target, beam, coverage };
+        let needed = model.ram(&limits);
+        let parts: usize = model.ram_parts(&limits).iter().map(|(_, bytes)| bytes).sum();
+        prop_assert_eq!(parts, needed);
+        let (mut ram, mut other) = (Arena::<100_000>::new(), Arena::<100_000>::new());
+        let refused = Session::new(&model, &mut ram[..needed - 1], limits).err();
+        prop_assert_eq!(refused, Some(RunError::BufferTooSmall { needed, found: needed - 1 }));
+        let apart = apart(&model);
+        let apart = Model::from_bytes(&apart).unwrap();
+        prop_assert!(apart.ram(&limits) >= needed);
+        other.fill(0xA5);
+        let mut session = Session::new(&model, &mut ram[..needed], limits).unwrap();
+        let mut session_apart = Session::new(&apart, &mut other, limits).unwrap();
+        let marks = match model.task() {
+            Task::Generate => 0,
+            _ => model.source().marks(),
+        };
+        let frames: Vec<i16> = (0..3 * source as i16).map(|i| (i * 77) % 250 - 125).collect();
+        let text: Vec<u8> = b"abcde".iter().copied().cycle().take((source as usize).saturating_sub(marks).max(1)).collect();
+        for session in [&mut session, &mut session_apart] {
+            if model.features() > 0 {
+                session.read_frames(&frames).unwrap();
+            } else if session.read_text(&text).is_err() {
+                session.read_ids(&vec![3; source.into()]).unwrap();
+            }
+        }
+        let answers = of_task(&mut session, &model, limits);
+        prop_assert_eq!(&of_task(&mut session_apart, &apart, limits), &answers);
+        // Nothing is left behind that changes what comes next.
+        prop_assert_eq!(of_task(&mut session, &model, limits), answers);
         prop_assert!(ram[needed..].iter().all(|&b| b == 0));
     }
 }
@@ -115,7 +188,7 @@ proptest! {
         let model = Model::from_bytes(&blob).unwrap();
         let blob = apart(&model);
         let apart = Model::from_bytes(&blob).unwrap();
-        let limits = Limits { source, target, beam };
+        let limits = Limits { source, target, beam, coverage: false };
         let planned = model.limits(planned_beam);
         prop_assert!(model.ram(&limits) <= apart.ram(&limits));
         // The encoder's own states end where the logits begin; with the decoder's in their place there may be nothing to share.
@@ -131,7 +204,7 @@ fn what_does_not_fit_is_named() {
     let blob = tiny::blob(&config, Fold::Auto, 3).unwrap();
     let model = Model::from_bytes(&blob).unwrap();
     let mut ram = Arena::<20_000>::new();
-    let limits = Limits { source: 6, target: 5, beam: 2 };
+    let limits = Limits { source: 6, target: 5, beam: 2, coverage: false };
     assert_eq!(Session::new(&model, &mut ram[1..], limits).err(), Some(RunError::BufferMisaligned));
     for wrong in
         [Limits { source: 0, ..limits }, Limits { target: 5000, ..limits }, Limits { beam: 9, ..limits }]

@@ -121,6 +121,7 @@ impl<'a> Builder<'a> {
             cell_bits: spec.state.cell_bits,
             hidden: spec.state.hidden,
             cell: spec.state.cell.expect("an LSTM's state has a cell slot"),
+            peepholes: None,
             out: spec.out,
         }))
     }

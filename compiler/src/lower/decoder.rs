@@ -2,7 +2,7 @@
 
 use core::f64::consts::LOG2_E;
 
-use kinglet::blob::schema::{Activation, Attend, Extent, Kind, Op, Over, View};
+use kinglet::blob::schema::{Activation, Attend, Energy, Extent, Kind, Op, Over, View};
 use kinglet_train::config::ModelConfig;
 use kinglet_train::quant::OUTPUT;
 
@@ -127,10 +127,12 @@ impl<'a> Builder<'a> {
         let to = self.bytes_once(usize::from(self.slots[attention.values as usize].width))?;
         ops.push(Op::Attend(Attend {
             query,
-            query_bits,
             keys: attention.keys,
-            key_scale: attention.key_scale,
-            v: self.section.push_i8("decoder.attention.v", &values),
+            energy: Energy::Additive {
+                query_bits,
+                key_scale: attention.key_scale,
+                v: self.section.push_i8("decoder.attention.v", &values),
+            },
             score: quantize::lone_multiplier(factor),
             score_bits,
             values: attention.values,

@@ -14,7 +14,7 @@ mod vocabulary;
 use core::f64::consts::LOG2_E;
 use std::collections::BTreeMap;
 
-use kinglet::blob::schema::{Description, Extent, Kind, Slot, Slots, View};
+use kinglet::blob::schema::{Description, Extent, Kind, Slot, Slots, Task, View};
 use kinglet::kernels::Layout;
 use kinglet_train::config::{AttentionKind, Cell, ModelConfig};
 use kinglet_train::model::{Params, Seq2Seq, Tensor};
@@ -155,7 +155,7 @@ pub fn lower<'a>(
     let target_vocabulary = builder.vocabulary("target", source.target_vocab)?;
     let beam = usize::from(plan.beam);
     let size = Size { source: plan.max_source.into(), beam, lanes: plan.layout.lanes().min(beam) };
-    share(&mut builder.slots, encode.bytes(), step.bytes(), logits, size);
+    share(&mut builder.slots, encode.bytes(), step.bytes(), logits, None, size);
     let slots: Vec<u8> = builder.slots.iter().flat_map(Slot::to_bytes).collect();
     let description = Description {
         name: plan.name.as_bytes(),
@@ -168,6 +168,7 @@ pub fn lower<'a>(
         logit_bits,
         encode: encode.bytes(),
         step: step.bytes(),
+        task: Task::Transduce,
     };
     Ok(Lowered {
         blob: pack::pack(&description, plan.layout, &builder.section)?,

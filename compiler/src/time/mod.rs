@@ -4,7 +4,7 @@
 mod prices;
 
 use kinglet::Model;
-use kinglet::blob::schema::{Inputs, MatrixRecord, Op, Over};
+use kinglet::blob::schema::{Energy, Inputs, MatrixRecord, Op, Over};
 use kinglet::kernels::Bits;
 use serde::Serialize;
 
@@ -154,7 +154,12 @@ fn work(model: &Model<'_>, op: &Op, source: f64) -> Work {
             Work::lstm(columns(&op.inputs), units, weights(op.matrix))
                 .plus(table(op.table.is_some(), 4 * units), 1.0)
         }
-        Op::Attend(op) => Work::attend(source, width(op.query), op.to.width.into()),
+        Op::Attend(op) => match op.energy {
+            Energy::Additive { .. } => Work::attend(source, width(op.query), op.to.width.into()),
+            Energy::Dot => Work::dot(source, width(op.query), op.to.width.into()),
+        },
+        Op::Add(op) => Work::add(op.to.width.into()),
+        Op::Norm(op) => Work::norm(op.to.width.into()),
     }
 }
 

@@ -33,11 +33,11 @@ enum Measure {
     Encode,
     /// Target steps of a search, from the second on: at the first a beam has one hypothesis alone.
     #[cfg_attr(board = "microbit", expect(dead_code, reason = "its flash has no room for these blobs"))]
-    Search { beam: u8 },
+    Search { beam: u8, source: usize },
 }
 
-/// Source positions while target steps are repeated.
-const SOURCE: usize = 8;
+/// Most source positions.
+const SOURCE: usize = 16;
 
 static SHAPES: &[Shape] = include!(concat!(env!("OUT_DIR"), "/bench.rs"));
 
@@ -82,7 +82,8 @@ fn ticks(
 ) -> Option<u64> {
     let (positions, len, beam) = match measure {
         Measure::Encode => (1 + repetitions, 1, 1),
-        Measure::Search { beam } => (SOURCE, 2 + repetitions as u16, beam),
+        // Where the source does not matter it may be longer than any.
+        Measure::Search { beam, source } => (source.min(SOURCE), 2 + repetitions as u16, beam),
     };
     let mut session = Session::new(model, ram, model.limits(beam)).ok()?;
     session.read_ids([0; SOURCE].get(..positions)?).ok()?;

@@ -17,10 +17,10 @@ entry!(start, ROOM: cases::Room = cases::Room::new());
 
 fn start(room: &mut cases::Room) -> ! {
     let Some(mut out) = Board::take() else { process::exit(1) };
-    let agreed = cases::columns().and_then(|_| Ok((cases::products(room)?, cases::gates()?)));
+    let agreed = cases::columns().and_then(|_| Ok((cases::products(room)?, cases::gates()?, cases::dots()?)));
     match agreed {
-        Ok((products, gates)) => {
-            writeln!(out, "{products} products and {gates} gates agree").ok();
+        Ok((products, gates, dots)) => {
+            writeln!(out, "{products} products, {gates} gates and {dots} queries agree").ok();
             process::exit(0)
         }
         Err(difference) => {

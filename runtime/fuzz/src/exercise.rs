@@ -3,7 +3,7 @@
 use core::cell::Cell;
 use core::ops::ControlFlow;
 
-use kinglet::{Limits, Model, Options, RunError, Session};
+use kinglet::{Limits, Model, Options, RunError, Sampling, Session};
 
 use crate::CONTROL;
 
@@ -14,7 +14,7 @@ const RAM: usize = 1 << 18;
 pub fn look(model: &Model<'_>) {
     let mut text = String::new();
     for vocab in [model.source(), model.target()] {
-        for id in [0, 1, vocab.eos(), vocab.unk(), vocab.size() / 2, vocab.size() - 1, u16::MAX] {
+        for id in [0, 1, vocab.eos(), vocab.unk(), vocab.size() / 2, vocab.size().wrapping_sub(1), u16::MAX] {
             let token = vocab.token(id);
             let _ = vocab.id(token);
             vocab.write(&[id, vocab.sos()], &mut text).expect("a string takes all");
@@ -26,8 +26,8 @@ pub fn look(model: &Model<'_>) {
         assert!(0 < len && unknown <= len && len <= vocab.cut(text).count());
         let _ = vocab.encode(text, &ids[..3]);
     }
-    let small = Limits { source: 1, target: 1, beam: 1 };
-    let large = Limits { source: 4096, target: 4096, beam: 8 };
+    let small = Limits { source: 1, target: 1, beam: 1, coverage: false };
+    let large = Limits { source: 4096, target: 4096, beam: 8, coverage: true };
     let planned = model.limits(8);
     let ram = |limits: Limits| model.ram(&limits);
     assert!(ram(small) <= ram(planned) && ram(planned) <= ram(large), "RAM grows with the limits");
@@ -42,6 +42,7 @@ pub fn exercise(model: &Model<'_>, control: &[u8; CONTROL]) {
         source: 1 + u16::from(source % 7),
         target: 1 + u16::from(target % 5),
         beam: 1 + beam % 4 + 4 * (beam >> 7),
+        coverage: beam & 64 != 0,
     };
     let needed = model.ram(&limits);
     assert!(needed > 0 && needed.is_multiple_of(2));
@@ -55,8 +56,14 @@ pub fn exercise(model: &Model<'_>, control: &[u8; CONTROL]) {
     let Ok(mut session) = Session::new(model, &mut ram[..needed], limits) else {
         panic!("the stated RAM does not suffice");
     };
-    let ids = text.map(|byte| u16::from(byte) % model.source().size());
-    if what & 1 == 0 {
+    let ids = text.map(|byte| u16::from(byte) % model.source().size().max(1));
+    if what & 128 != 0 || model.features() > 0 {
+        let numbers = text.map(|byte| (u16::from(byte) * 257) as i16);
+        let features = model.features().clamp(1, numbers.len());
+        let _ = session.read_frames(
+            &numbers[..features * (1 + usize::from(what >> 1 & 3)).min(numbers.len() / features)],
+        );
+    } else if what & 1 == 0 {
         let _ = session.read_text(&text[..1 + usize::from(what >> 1 & 3)]);
     } else {
         let _ = session.read_ids(&ids[..1 + usize::from(what >> 1 & 3)]);
@@ -95,6 +102,39 @@ pub fn exercise(model: &Model<'_>, control: &[u8; CONTROL]) {
             let best = found.best();
             assert_eq!(greedy, (best.tokens.to_vec(), best.score.to_bits()), "the same search, twice");
         }
+    }
+    if let Ok(found) = session.beam_covering(&options, f32::from(penalty % 12)) {
+        assert!(found.iter().all(|hypothesis| hypothesis.score.is_finite() && hypothesis.score <= 0.0));
+    }
+    let how = Sampling {
+        temperature: [1.0, 0.25, 16.0, 0.0][usize::from(penalty % 4)],
+        top_k: u16::from(width % 5),
+        top_p: [1.0, 0.5, 0.9, f32::NAN][usize::from(min % 4)],
+        no_repeat: max % 4,
+        min_len: options.min_len,
+        max_len: options.max_len,
+    };
+    let drawn =
+        session.sample(&how, u64::from(min)).map(|found| (found.tokens.to_vec(), found.score.to_bits()));
+    if let Ok((tokens, _)) = &drawn {
+        assert!(tokens.len() <= usize::from(limits.target));
+        assert!(tokens.iter().all(|&id| id < model.target().size()));
+        let again = session.sample(&how, u64::from(min)).unwrap();
+        assert_eq!(
+            (again.tokens.to_vec(), again.score.to_bits()),
+            *drawn.as_ref().unwrap(),
+            "the same seed, twice"
+        );
+    }
+    let _ = session.generate(&how, u64::from(max), &ids[..usize::from(width % 3)]);
+    let mut labels = 0;
+    if let Ok(found) = session.label_with(|label| {
+        assert_eq!(label.position, labels);
+        assert_eq!(label.logits.len(), usize::from(model.target().size()));
+        labels += 1;
+    }) {
+        assert!(found.tokens.len() == labels && labels <= usize::from(limits.source));
+        assert!(found.tokens.iter().all(|&id| id < model.target().size()) && found.log_prob <= 0.0);
     }
     if what & 32 == 0 {
         let forced = ids.map(|id| id % model.target().size());

@@ -3,7 +3,7 @@
 //! A mutant is taken apart (description, data), changed in one to three places and put together again; what cannot be
 //! taken apart is changed byte by byte.
 
-use kinglet::blob::schema::{Description, Slots};
+use kinglet::blob::schema::{Description, Slots, Task};
 use kinglet::blob::{ALIGN, OP_BYTES, PREAMBLE};
 
 use crate::CONTROL;
@@ -43,13 +43,14 @@ struct Parts {
     logits: u8,
     logit_bits: u8,
     programs: [Vec<u8>; 2],
+    task: Task,
     data: Vec<u8>,
 }
 
 impl Parts {
     fn take(blob: &[u8]) -> Option<Self> {
         let start = u32::from_le_bytes(*blob.get(12..)?.first_chunk()?) as usize;
-        let d: Description<'_> = postcard::take_from_bytes(blob.get(PREAMBLE..start)?).ok()?.0;
+        let (d, rest): (Description<'_>, _) = postcard::take_from_bytes(blob.get(PREAMBLE..start)?).ok()?;
         Some(Self {
             layout: blob[6],
             name: d.name.to_vec(),
@@ -59,6 +60,7 @@ impl Parts {
             logits: d.logits,
             logit_bits: d.logit_bits,
             programs: [d.encode.to_vec(), d.step.to_vec()],
+            task: Task::from_bytes(rest)?,
             data: blob.get(start..)?.to_vec(),
         })
     }
@@ -75,6 +77,7 @@ impl Parts {
             logit_bits: self.logit_bits,
             encode: &self.programs[0],
             step: &self.programs[1],
+            task: self.task,
         };
         let mut blob = vec![0; PREAMBLE];
         blob.extend(postcard::to_allocvec(&description).ok()?);
@@ -106,7 +109,8 @@ impl Parts {
             6 => self.order(program, random),
             7 => self.matrix(program, random),
             8 => self.vocabulary(random),
-            9 => match random.below(4) {
+            9 => match random.below(5) {
+                4 => self.task = random.one(&[Task::Transduce, Task::Label, Task::Generate]),
                 0 => self.lengths[program] = random.near(self.lengths[program].into(), 0xFFFF) as u16,
                 1 => self.logits = random.below(self.slots.len() / 4 + 1) as u8,
                 2 => self.logit_bits = random.below(18) as u8,
@@ -168,7 +172,7 @@ impl Parts {
                 self.slots.get(slot + 2..slot + 4).map_or(1, |w| u32::from(w[0]) | u32::from(w[1]) << 8)
             }
             2 => random.near(old, 0xFFFF),
-            _ if field == 0 => random.below(5) as u32,
+            _ if field == 0 => random.below(10) as u32,
             _ => random.near(old, 0xFF),
         };
         at.copy_from_slice(&new.to_le_bytes()[..size]);
@@ -263,6 +267,17 @@ impl Parts {
     fn vocabulary(&mut self, random: &mut Random) {
         let offset = 16 * random.below(self.data.len() / 16 + 1) as u32;
         let bytes = &mut self.vocabularies[random.below(2)];
+        if let &mut [ref mut slot, ref mut post, ref mut records @ ..] = &mut bytes[..]
+            && records.len() == 4
+        {
+            // A source of numbers.
+            match random.below(3) {
+                0 => *slot = random.below(self.slots.len() / 4 + 1) as u8,
+                1 => *post = random.one(&[0, 1, 15, 23, 24]),
+                _ => records.copy_from_slice(&offset.to_le_bytes()),
+            }
+            return;
+        }
         if bytes.len() < 21 {
             return;
         }

@@ -15,8 +15,10 @@ pub(crate) use validate::Widest;
 
 /// First bytes of every blob, of this and every other version.
 pub const MAGIC: [u8; 4] = *b"KNGL";
-/// Format version; it moves when old bytes would be misread.
-pub const VERSION: u16 = 2;
+/// Format version; it moves when an old runtime would misread new bytes.
+pub const VERSION: u16 = 3;
+/// Oldest version whose bytes mean the same.
+pub const OLDEST: u16 = 2;
 /// Bytes before the description.
 pub const PREAMBLE: usize = 20;
 /// Tensors and the data section start at multiples of this.
@@ -64,7 +66,7 @@ impl<'a> Blob<'a> {
             return Err(LoadError::Magic(magic));
         }
         let version = u16::from_le_bytes([v0, v1]);
-        if version != VERSION {
+        if !(OLDEST..=VERSION).contains(&version) {
             return Err(LoadError::Version { found: version, supported: VERSION });
         }
         let layout = u16::from_le_bytes([l0, l1]);
@@ -89,8 +91,9 @@ impl<'a> Blob<'a> {
         let Some((description, data)) = split.filter(|_| (start as usize).is_multiple_of(ALIGN)) else {
             return Err(LoadError::DataStart(start));
         };
-        let (description, _padding) =
+        let (mut description, rest) =
             postcard::take_from_bytes::<Description<'_>>(description).map_err(|_| LoadError::Description)?;
+        description.task = schema::Task::from_bytes(rest).ok_or(LoadError::Description)?;
         let columns = validate::validate(&description, layout, data)?;
         Ok(Self { description, data, layout, columns, crc })
     }

@@ -1,7 +1,8 @@
 //! The model description inside a blob: plain serde structs, written by the compiler, borrowed by the runtime.
 //!
 //! A model is two programs over *slots* (pieces of RAM). The encode program runs once for a source; the step
-//! program runs once for each target token of each hypothesis. A program is a list of passes; a pass runs a few
+//! program runs once for each target token of each hypothesis, or, where labels are wanted, once for each source
+//! position. A program is a list of passes; a pass runs a few
 //! operations once, or at every source position from the first to the last, or from the last to the first.
 //! A new architecture is a new wiring of the same operations; a new layer is a new operation.
 //!
@@ -10,15 +11,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernels::Bits;
+mod ops;
+mod task;
 
-/// Units of a GRU whose rows stand together, gate by gate: a multiple of 4.
-pub const GRU_GROUP: usize = 16;
-/// Most inputs that one product may gather.
-pub const MAX_INPUTS: usize = 4;
-
-/// Byte offset of a tensor in the data section.
-pub type Offset = u32;
+pub use ops::*;
+pub use task::{Frames, Task};
 
 /// The whole model, apart from its tensors: the one part that is postcard. What is in it as bytes has fixed sizes and is read
 /// in place: that is the smallest code, and the quickest where a program is read at every step.
@@ -27,10 +24,11 @@ pub struct Description<'a> {
     /// The model's name, UTF-8.
     #[serde(borrow)]
     pub name: &'a [u8],
-    /// Source vocabulary: [`Vocabulary::to_bytes`].
+    /// What the source is made of: tokens of a vocabulary, [`Vocabulary::to_bytes`]; rows of numbers,
+    /// [`Frames::to_bytes`]; or nothing, where a model only generates.
     #[serde(borrow)]
     pub source: &'a [u8],
-    /// Target vocabulary, likewise.
+    /// Target vocabulary, [`Vocabulary::to_bytes`].
     #[serde(borrow)]
     pub target: &'a [u8],
     /// Longest source, marks included, that the model was planned for.
@@ -51,6 +49,9 @@ pub struct Description<'a> {
     /// Step program, likewise; every pass is [`Over::Once`].
     #[serde(borrow)]
     pub step: &'a [u8],
+    /// What the programs are for: a byte, written like the rest and read behind it, since format 2 ends before it.
+    #[serde(skip_deserializing, serialize_with = "task::serialize")]
+    pub task: Task,
 }
 
 /// One side's vocabulary.
@@ -283,201 +284,4 @@ pub enum Over {
     Forward,
     /// At every position, last to first.
     Backward,
-}
-
-/// One operation. The *present token* is the source's at the present position, or, in the step program, the
-/// hypothesis' last target token (the start mark at first).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Op {
-    /// Copies the present token's row of an int8 embedding table.
-    Embed(Embed),
-    /// Multiplies gathered inputs with a matrix, row by row requantized.
-    Linear(Linear),
-    /// One step of a gated recurrent unit.
-    Gru(Gru),
-    /// One step of a long short-term memory.
-    Lstm(Lstm),
-    /// Additive attention over the source.
-    Attend(Attend),
-}
-
-/// Embedding lookup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Embed {
-    /// Tensor `i8[vocabulary][width]`.
-    pub table: Offset,
-    /// An int8 view.
-    pub to: View,
-}
-
-/// What enters a product: int8 values, zero-padded to whole tiles of the blob's layout.
-///
-/// An int8 view is taken as it is. A 16-bit view is Q0.15 and is rounded to 2^-7.
-pub type Inputs = heapless::Vec<View, MAX_INPUTS, u8>;
-
-/// A matrix: the offset of its 16-byte record, see [`MatrixRecord`].
-pub type Matrix = Offset;
-
-/// Weights of a product and how its accumulators become results: see `docs/format.md`, "Tiles" and "Row records".
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MatrixRecord {
-    /// Tensor of weights in tiles of the blob's layout, streams of four rows one after the other.
-    pub weights: Offset,
-    /// Tensor of row records, 8 bytes a row.
-    pub rows: Offset,
-    /// Tensor `u8` of multipliers, by stream of four rows, group of columns, row; 0 without groups.
-    pub multipliers: Offset,
-    /// Columns of a group, which share a multiplier: a multiple of 16, 16 to 256; 0 without groups. Groups start anew where
-    /// the hidden state's columns begin.
-    pub group: u16,
-    /// Rounding right shift after the multiplication with a row's mantissa, 1 to 23.
-    pub post: u8,
-    /// Size of a weight.
-    pub bits: Bits,
-}
-
-impl MatrixRecord {
-    /// Members in order, little-endian; the last is the number of bits.
-    pub fn to_bytes(&self) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        let words = [self.weights, self.rows, self.multipliers];
-        for (to, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(words) {
-            *to = word.to_le_bytes();
-        }
-        let [low, high] = self.group.to_le_bytes();
-        let bits = match self.bits {
-            Bits::Int8 => 8,
-            Bits::Int4 => 4,
-        };
-        bytes[12..].copy_from_slice(&[low, high, self.post, bits]);
-        bytes
-    }
-
-    /// The matrix that these bytes mean, if any.
-    pub fn from_bytes(bytes: &[u8; 16]) -> Option<Self> {
-        let [weights, rows, multipliers, [g0, g1, post, bits]] = bytes.as_chunks::<4>().0 else {
-            return None;
-        };
-        let [weights, rows, multipliers] = [weights, rows, multipliers].map(|b| u32::from_le_bytes(*b));
-        let bits = match bits {
-            8 => Bits::Int8,
-            4 => Bits::Int4,
-            _ => return None,
-        };
-        Some(Self { weights, rows, multipliers, group: u16::from_le_bytes([*g0, *g1]), post: *post, bits })
-    }
-}
-
-/// The part of a product that depends on the present token alone, computed by the compiler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Table {
-    /// Tensor `i16[vocabulary][rows]`, in the product's result units divided by 2^`shift`.
-    pub table: Offset,
-    /// Left shift of an entry, 0 to 15.
-    pub shift: u8,
-}
-
-/// `to = activation(W inputs + b + table[token])`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Linear {
-    /// Columns, in order.
-    pub inputs: Inputs,
-    /// Weights of `to.width` rows, rounded up to a multiple of 4.
-    pub matrix: Matrix,
-    /// Token part.
-    pub table: Option<Table>,
-    /// What becomes of the sum.
-    pub activation: Activation,
-    /// Where it goes: an int8 view (saturated to [-127, 127]) or a 16-bit one.
-    pub to: View,
-}
-
-/// What becomes of a linear sum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// It is stored as it is.
-    None,
-    /// The sum is Q3.12; its hyperbolic tangent, Q0.15, is stored after a rounding right shift of `shift` bits.
-    Tanh {
-        /// Right shift, 0 to 15.
-        shift: u8,
-    },
-}
-
-/// Gated recurrent unit in PyTorch's form:
-/// `r = s(W_r [x; h] + ..)`, `z = s(W_z [x; h] + ..)`, `n = tanh(W_n x + .. + r (U_n h + c_n))`,
-/// `h' = n + z (h - n)`.
-///
-/// Row records and weights come in groups of [`GRU_GROUP`] units: their rows of r, of z (both over [x; h]), of `W_n` (over
-/// x; absent when there are no inputs), of `U_n` (over h).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gru {
-    /// x: columns before the hidden state's own. May be empty when there is a table.
-    pub inputs: Inputs,
-    /// Weights and row records.
-    pub matrix: Matrix,
-    /// Token part, `[r; z; n]`, Q3.12 divided by 2^shift.
-    pub table: Option<Table>,
-    /// Fraction bits of `U_n h + c_n`, 0 to 12.
-    pub candidate_bits: u8,
-    /// Slot of h, 16-bit Q0.15, the whole width: as many units.
-    pub hidden: u8,
-    /// Where h' also goes, rounded to 2^-7: an int8 view.
-    pub out: Option<View>,
-}
-
-/// Long short-term memory: `i, f, g, o = W [x; h] + b`, `c' = s(f) c + s(i) tanh(g)`, `h' = s(o) tanh(c')`.
-///
-/// Row records and weights come unit by unit: rows i, f, g, o over [x; h].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lstm {
-    /// x: columns before the hidden state's own. May be empty when there is a table.
-    pub inputs: Inputs,
-    /// Weights and row records.
-    pub matrix: Matrix,
-    /// Token part, `[i; f; g; o]`, Q3.12 divided by 2^shift.
-    pub table: Option<Table>,
-    /// Fraction bits of the cell state, 0 to 15.
-    pub cell_bits: u8,
-    /// Slot of h, 16-bit Q0.15, the whole width: as many units.
-    pub hidden: u8,
-    /// Slot of c, 16-bit, as wide.
-    pub cell: u8,
-    /// Where h' also goes, rounded to 2^-7: an int8 view.
-    pub out: Option<View>,
-}
-
-/// Additive attention: `score_t = v . tanh(query + key_t)`, weights = softmax over the source,
-/// `to = sum of weights * value_t`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attend {
-    /// Slot of the query, 16-bit.
-    pub query: u8,
-    /// Fraction bits of the query, 0 to 12.
-    pub query_bits: u8,
-    /// Slot of the keys, int8, one row a source position, as wide as the query.
-    pub keys: u8,
-    /// Value of a key's unit in 2^-18, 1 to 65535.
-    pub key_scale: u16,
-    /// Tensor `i8[width]`: v.
-    pub v: Offset,
-    /// Requantization of `sum of v * tanh` (v's scale times 2^-15) to log2 units of 2^-`score_bits`, 16 bits.
-    pub score: Multiplier,
-    /// Fraction bits of a score, 0 to 15.
-    pub score_bits: u8,
-    /// Slot of the values, int8, one row a source position.
-    pub values: u8,
-    /// The context, an int8 view as wide as the values.
-    pub to: View,
-}
-
-/// A positive real factor `mantissa / 2^(pre + post)`: see `fixed::requantize`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Multiplier {
-    /// 0 to 32640.
-    pub mantissa: u16,
-    /// Right shift before the product, 0 to 31.
-    pub pre: u8,
-    /// Rounding right shift after it, 1 to 23.
-    pub post: u8,
 }

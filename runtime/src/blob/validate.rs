@@ -3,18 +3,18 @@
 //! Order: slots, vocabularies, logits, then the operations of the encode program and of the step program: each one's
 //! own numbers first, then the slots that it names, then the tensors, whose sizes follow from those.
 
+mod ops;
+
 use super::schema::*;
 use super::{ALIGN, matrix, take_op, take_pass, tensor};
 use crate::decode::MAX_BEAM;
-use crate::error::{Fault, LoadError};
+use crate::error::{Fault, Feature, LoadError};
 use crate::fixed::MAX_MANTISSA;
 use crate::frame::{Size, arrange};
 use crate::kernels::{Layout, ROWS};
 #[cfg(feature = "subwords")]
 use crate::vocab::Vocab;
 
-/// Most elements of an attention energy, so that the score's sum stays below 2^31.
-const MAX_ENERGY: usize = 512;
 /// Most columns of a product.
 const MAX_COLUMNS: usize = 16_384;
 /// Fewer 16-bit words than this take all slots with the longest source and the widest beam, so that no size of RAM
@@ -48,6 +48,9 @@ struct Context<'a> {
 /// Checks everything; the widest gathered products.
 pub fn validate(description: &Description<'_>, layout: Layout, data: &[u8]) -> Result<Widest, LoadError> {
     let outside = |fault| LoadError::Invalid { op: 255, fault };
+    if let Some(feature) = missing(description) {
+        return Err(LoadError::Feature(feature));
+    }
     let mut context = Context {
         description,
         layout,
@@ -58,9 +61,12 @@ pub fn validate(description: &Description<'_>, layout: Layout, data: &[u8]) -> R
         columns: Widest::default(),
     };
     context.globals().map_err(outside)?;
+    // A step that labels stands at a source position.
+    let labels = cfg!(feature = "label") && description.task == Task::Label;
+    let of_step = if labels { description.source } else { description.target };
     let mut op = 0u8;
     for (program, vocabulary, step) in
-        [(description.encode, description.source, false), (description.step, description.target, true)]
+        [(description.encode, description.source, false), (description.step, of_step, true)]
     {
         context.vocabulary = Vocabulary::from_bytes(vocabulary).map_or(0, |v| v.size as usize);
         context.step = step;
@@ -71,11 +77,13 @@ pub fn validate(description: &Description<'_>, layout: Layout, data: &[u8]) -> R
             if pass.ops == 0 || (step && pass.over != Over::Once) {
                 return Err(at(Fault::Program));
             }
-            context.at_position = pass.over != Over::Once;
+            context.at_position = pass.over != Over::Once || (step && labels);
             rest = after;
             for _ in 0..pass.ops {
                 let at = |fault| LoadError::Invalid { op, fault };
-                let (operation, after) = take_op(rest).ok_or(at(Fault::Program))?;
+                let Some((operation, after)) = take_op(rest) else {
+                    return Err(Feature::of_op(rest).map_or(at(Fault::Program), LoadError::Feature));
+                };
                 context.operation(&operation).map_err(at)?;
                 rest = after;
                 op = op.saturating_add(1).min(254);
@@ -83,6 +91,31 @@ pub fn validate(description: &Description<'_>, layout: Layout, data: &[u8]) -> R
         }
     }
     Ok(context.columns)
+}
+
+/// What this build lacks for a model as a whole.
+fn missing(description: &Description<'_>) -> Option<Feature> {
+    if !cfg!(feature = "frames") && Frames::from_bytes(description.source).is_some() {
+        return Some(Feature::Frames);
+    }
+    match description.task {
+        Task::Label if !cfg!(feature = "label") => Some(Feature::Label),
+        Task::Generate if !cfg!(feature = "generate") => Some(Feature::Generate),
+        _ => None,
+    }
+}
+
+impl Feature {
+    /// What this build lacks for the operation that these bytes begin with.
+    fn of_op(bytes: &[u8]) -> Option<Self> {
+        match *bytes {
+            [5, ..] if !cfg!(feature = "add") => Some(Self::Add),
+            [6, ..] if !cfg!(feature = "norm") => Some(Self::Norm),
+            [7, ..] if !cfg!(feature = "dot") => Some(Self::Dot),
+            [8, ..] if !cfg!(feature = "peephole") => Some(Self::Peephole),
+            _ => None,
+        }
+    }
 }
 
 fn ensure(condition: bool, fault: Fault) -> Check {
@@ -109,11 +142,35 @@ impl Context<'_> {
         }
         let largest = Size { source: MAX_LENGTH as usize, beam: MAX_BEAM, lanes: 2 };
         ensure(arrange(d.slots, largest, &mut []) < MAX_WORDS, Fault::Range)?;
-        self.vocabulary(d.source)?;
+        self.source()?;
         let size = self.vocabulary(d.target)?;
         let logits = self.slot(d.logits, Kind::I16, Extent::Once)?;
         ensure(logits == size, Fault::Width)?;
         ensure((2..=15).contains(&d.logit_bits), Fault::Range)
+    }
+
+    /// Checks what the source is made of.
+    #[inline(always)]
+    fn source(&self) -> Check {
+        let d = self.description;
+        #[cfg(feature = "generate")]
+        if d.task == Task::Generate {
+            return ensure(d.source.is_empty() && d.encode.is_empty(), Fault::Program);
+        }
+        #[cfg(feature = "frames")]
+        if let Some(frames) = Frames::from_bytes(d.source) {
+            return self.frames(&frames);
+        }
+        self.vocabulary(d.source).map(|_| ())
+    }
+
+    #[cfg(feature = "frames")]
+    fn frames(&self, frames: &Frames) -> Check {
+        let features = self.slot(frames.slot, Kind::I8, Extent::Source)?;
+        let region = self.find(frames.slot)?.region;
+        ensure(self.description.slots.iter().filter(|slot| slot.region == region).count() == 1, Fault::Slot)?;
+        ensure((1..=23).contains(&frames.post), Fault::Range)?;
+        self.records(frames.records, features)
     }
 
     /// Checks a vocabulary; its size.
@@ -195,9 +252,12 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// A present token is needed: the source's at a position, or the target's in the step program.
+    /// A present token is needed: the source's at a position, if it has any, or the target's in the step program.
     fn token(&self) -> Check {
-        ensure(self.at_position || self.step, Fault::Program)
+        ensure(
+            (self.at_position || self.step) && (!cfg!(feature = "frames") || self.vocabulary > 0),
+            Fault::Program,
+        )
     }
 
     #[inline(never)]
@@ -226,105 +286,16 @@ impl Context<'_> {
             ensure(group.get() <= 256 && group.get().is_multiple_of(16), Fault::Range)?;
             self.tensor(matrix.multipliers, over(parts.map(|part| (part + group.get() - 1) / group)) * rows)?;
         }
-        let rows = (streams + apart[0] + apart[1]) * rows;
-        for record in self.tensor(matrix.rows, rows * 8)?.as_chunks::<8>().0 {
+        self.records(matrix.rows, (streams + apart[0] + apart[1]) * rows)
+    }
+
+    /// So many row records.
+    fn records(&self, offset: Offset, rows: usize) -> Check {
+        for record in self.tensor(offset, rows * 8)?.as_chunks::<8>().0 {
             let [_, _, _, _, m0, m1, pre, zero] = *record;
             let mantissa = u16::from_le_bytes([m0, m1]);
             ensure(mantissa <= MAX_MANTISSA && pre <= 31 && zero == 0, Fault::Range)?;
         }
         Ok(())
     }
-
-    /// Checks of a cell.
-    fn cell(
-        &mut self,
-        inputs: &Inputs,
-        table: &Option<Table>,
-        matrix: Matrix,
-        hidden: u8,
-        gru: bool,
-    ) -> Check {
-        let slot = self.find(hidden)?;
-        ensure(slot.kind == Kind::I16 && slot.extent != Extent::Source, Fault::Kind)?;
-        ensure(!(inputs.is_empty() && table.is_none()), Fault::Width)?;
-        let units = slot.width as usize;
-        let x = self.inputs(inputs)?;
-        let h = self.layout.padded(units);
-        self.gathers(x + h)?;
-        if gru {
-            // r and z over [x; h], W_n over x, U_n over h.
-            let groups = units.div_ceil(self.layout.rows());
-            self.matrix(matrix, 2 * groups, [x, h], [if x == 0 { 0 } else { groups }, groups])?;
-        } else {
-            // A stream a unit or, of wider streams, four for as many units as they have rows.
-            let rows = self.layout.rows();
-            let streams = if rows == ROWS { units } else { 4 * units.div_ceil(rows) };
-            self.matrix(matrix, streams, [x, h], [0, 0])?;
-        }
-        self.table(table, units * if gru { 3 } else { 4 })
-    }
-
-    #[inline(never)]
-    fn out(&self, out: &Option<View>, units: usize) -> Check {
-        let Some(out) = *out else { return Ok(()) };
-        self.view_i8(out)?;
-        ensure(out.width as usize == units, Fault::Width)
-    }
-
-    #[inline(never)]
-    fn operation(&mut self, op: &Op) -> Check {
-        match op {
-            Op::Embed(op) => {
-                self.token()?;
-                self.view_i8(op.to)?;
-                self.tensor(op.table, self.vocabulary * op.to.width as usize).map(|_| ())
-            }
-            Op::Linear(op) => {
-                if let Activation::Tanh { shift } = op.activation {
-                    ensure(shift <= 15, Fault::Range)?;
-                }
-                let kind = self.view(op.to)?;
-                ensure(kind == Kind::I16 || op.activation == Activation::None, Fault::Kind)?;
-                let columns = self.inputs(&op.inputs)?;
-                self.gathers(columns)?;
-                self.matrix(
-                    op.matrix,
-                    (op.to.width as usize).div_ceil(self.layout.rows()),
-                    [columns, 0],
-                    [0, 0],
-                )?;
-                self.table(&op.table, op.to.width as usize)
-            }
-            Op::Gru(op) => {
-                ensure(op.candidate_bits <= 12, Fault::Range)?;
-                self.cell(&op.inputs, &op.table, op.matrix, op.hidden, true)?;
-                self.out(&op.out, self.find(op.hidden)?.width as usize)
-            }
-            Op::Lstm(op) => {
-                ensure(op.cell_bits <= 15, Fault::Range)?;
-                self.cell(&op.inputs, &op.table, op.matrix, op.hidden, false)?;
-                let (hidden, cell) = (self.find(op.hidden)?, self.find(op.cell)?);
-                let same = (hidden.kind, hidden.extent, hidden.width) == (cell.kind, cell.extent, cell.width);
-                ensure(same && op.hidden != op.cell, Fault::Kind)?;
-                self.out(&op.out, hidden.width as usize)
-            }
-            Op::Attend(op) => {
-                ensure(op.query_bits <= 12 && op.score_bits <= 15 && op.key_scale > 0, Fault::Range)?;
-                multiplier(&op.score)?;
-                ensure(self.step && !self.at_position, Fault::Program)?;
-                let width = self.slot(op.query, Kind::I16, Extent::Once)?;
-                ensure(width <= MAX_ENERGY, Fault::Width)?;
-                ensure(self.slot(op.keys, Kind::I8, Extent::Source)? == width, Fault::Width)?;
-                let values = self.slot(op.values, Kind::I8, Extent::Source)?;
-                self.view_i8(op.to)?;
-                ensure(op.to.width as usize == values, Fault::Width)?;
-                self.tensor(op.v, width).map(|_| ())
-            }
-        }
-    }
-}
-
-#[inline(never)]
-fn multiplier(m: &Multiplier) -> Check {
-    ensure(m.mantissa <= MAX_MANTISSA && m.pre <= 31 && (1..=23).contains(&m.post), Fault::Range)
 }

@@ -1,6 +1,8 @@
 //! Beam search that keeps its width: of the best `2B` continuations those that end among the first `B` are finished,
 //! the best `B` others live on; the search ends when `B` are finished (the rule of Ott et al. 2019, fairseq).
 
+use core::cell::Cell;
+
 use heapless::Vec;
 
 use super::{Decoder, Finished, MAX_BEAM, Options};
@@ -25,6 +27,24 @@ struct Candidate {
 
 type Candidates = Vec<Candidate, { 2 * MAX_BEAM }>;
 
+/// What else a search keeps of each hypothesis, row by row, beside its state and tokens: nothing, or what attention covered.
+pub(super) trait Keep {
+    /// A step was made.
+    fn see(&mut self, row: u8, attention: &[Cell<i16>]);
+    /// A hypothesis became two.
+    fn copy(&mut self, from: u8, to: u8);
+    /// The score of a hypothesis that ends, by its score without.
+    fn score(&self, row: u8, score: f32) -> f32;
+}
+
+impl Keep for () {
+    fn see(&mut self, _: u8, _: &[Cell<i16>]) {}
+    fn copy(&mut self, _: u8, _: u8) {}
+    fn score(&self, _: u8, score: f32) -> f32 {
+        score
+    }
+}
+
 /// Searches with `history` as memory: `2 * beam_size` rows of equal length, the live hypotheses' tokens, then the
 /// finished ones'. Leaves the finished ones in `finished`, best score first; ties keep the order in which they were
 /// found.
@@ -39,6 +59,17 @@ pub fn beam<D: Decoder>(
     history: &mut [u16],
     options: &Options,
     finished: &mut Vec<Finished, MAX_BEAM>,
+) -> Result<(), RunError> {
+    keeping(decoder, history, options, finished, &mut ())
+}
+
+/// [`beam`], keeping what there is to be kept.
+pub(super) fn keeping<D: Decoder, K: Keep>(
+    decoder: &mut D,
+    history: &mut [u16],
+    options: &Options,
+    finished: &mut Vec<Finished, MAX_BEAM>,
+    keep: &mut K,
 ) -> Result<(), RunError> {
     let width = (options.beam_size as usize).clamp(1, MAX_BEAM);
     let row_len = history.len().checked_div(2 * width).unwrap_or(0);
@@ -64,6 +95,7 @@ pub fn beam<D: Decoder>(
             }
             decoder.step(steps.get(..pair.len()).unwrap_or(&steps))?;
             for (lane, hypothesis) in pair.iter().enumerate() {
+                keep.see(hypothesis.row, decoder.attention(lane));
                 let (logits, bits) = decoder.logits(lane);
                 let log = LogSoftmax::of(logits, bits);
                 // What no candidate may fall below, once there are enough.
@@ -84,7 +116,9 @@ pub fn beam<D: Decoder>(
             if let Some(parent) = live.get(c.parent as usize).filter(|_| finished.len() < width) {
                 let row = (width + finished.len()) as u8;
                 copy_row(history, parent.row as usize, row as usize, row_len, len);
-                let _ = finished.push(Finished::new(row, len, true, c.log2_prob, options.length_penalty));
+                let mut found = Finished::new(row, len, true, c.log2_prob, options.length_penalty);
+                found.score = keep.score(parent.row, found.score);
+                let _ = finished.push(found);
             }
         }
         if finished.len() >= width {
@@ -93,7 +127,7 @@ pub fn beam<D: Decoder>(
         }
         candidates.retain(|c| c.token != eos);
         candidates.truncate(width);
-        grow(decoder, history, &mut live, &candidates, width, row_len, len)?;
+        grow(decoder, history, keep, &mut live, &candidates, width, row_len, len)?;
         if live.is_empty() {
             break;
         }
@@ -103,7 +137,9 @@ pub fn beam<D: Decoder>(
             let row = (width + finished.len()) as u8;
             copy_row(history, hypothesis.row as usize, row as usize, row_len, limit);
             let penalty = options.length_penalty;
-            let _ = finished.push(Finished::new(row, limit, false, hypothesis.log2_prob, penalty));
+            let mut found = Finished::new(row, limit, false, hypothesis.log2_prob, penalty);
+            found.score = keep.score(hypothesis.row, found.score);
+            let _ = finished.push(found);
         }
     }
     sort(finished);
@@ -151,9 +187,11 @@ fn sort(finished: &mut Vec<Finished, MAX_BEAM>) {
 
 /// Moves states and tokens so that each continuation has a row of its own: a parent's first continuation stays where
 /// the parent is, the others go to rows that no continuation comes from. No second bank of states is needed.
-fn grow<D: Decoder>(
+#[allow(clippy::too_many_arguments)]
+fn grow<D: Decoder, K: Keep>(
     decoder: &mut D,
     history: &mut [u16],
+    keep: &mut K,
     live: &mut Vec<Live, MAX_BEAM>,
     next: &[Candidate],
     width: usize,
@@ -173,6 +211,7 @@ fn grow<D: Decoder>(
         } else {
             let Some(row) = free.next() else { break };
             decoder.copy(from as usize, row as usize)?;
+            keep.copy(from, row);
             copy_row(history, from as usize, row as usize, row_len, len);
             row
         };

@@ -4,10 +4,16 @@
 //! (Wu et al. 2016 use a shifted form; this is the plain one: 0 ranks by probability, 1 by the mean log-probability).
 
 mod beam;
+#[cfg(feature = "coverage")]
+mod coverage;
 mod greedy;
+mod sample;
 
 pub use beam::beam;
+#[cfg(feature = "coverage")]
+pub use coverage::beam_covering;
 pub use greedy::greedy;
+pub use sample::{Sampling, sample};
 
 use core::cell::Cell;
 use core::num::NonZeroU32;
@@ -29,6 +35,11 @@ pub trait Decoder {
     fn step(&mut self, hypotheses: &[(u8, u16)]) -> Result<(), RunError>;
     /// Logits that the last step left for its first or second hypothesis, one a token, in log2 units of 2^-`bits`.
     fn logits(&self, lane: usize) -> (&[Cell<i16>], u32);
+    /// Attention weights over the source that the last step left for its first or second hypothesis, in 2^-15; without
+    /// attention none.
+    fn attention(&self, _lane: usize) -> &[Cell<i16>] {
+        &[]
+    }
     /// Makes one hypothesis' state a copy of another's.
     ///
     /// # Errors

@@ -48,6 +48,13 @@ unsafe extern "C" {
     fn kinglet_pairs_two_int4(job: &Job);
 }
 
+// SAFETY: both read numbers of the (first) query up to its end, a multiple of four and not none, and as many of the others, at
+// any alignment; they keep all registers that they must.
+unsafe extern "C" {
+    fn kinglet_dot(key: *const Cell<i8>, query: *const i16, end: *const i16) -> i32;
+    fn kinglet_dot_two(key: *const Cell<i8>, first: *const i16, second: *const i16, end: *const i16) -> u64;
+}
+
 /// Columns of a block of `project` and of `dot4`.
 const BLOCK: usize = 64;
 const SHORT_BLOCK: usize = 16;
@@ -206,4 +213,37 @@ pub fn dot4(layout: Layout, bits: Bits, stream: &[u8], columns: &Columns<'_>) ->
         sums[1..].iter_mut().for_each(|sum| *sum = sum.wrapping_sub(columns.total << 3));
     }
     Some(sums)
+}
+
+/// As [`super::gates::dot`].
+pub fn dot(key: &[Cell<i8>], query: &[i16]) -> i32 {
+    let terms = key.len().min(query.len());
+    let whole = terms & !3;
+    let sum = if whole > 0 {
+        // SAFETY: so many are in both, at least four.
+        unsafe { kinglet_dot(key.as_ptr(), query.as_ptr(), query.as_ptr().wrapping_add(whole)) }
+    } else {
+        0
+    };
+    sum.wrapping_add(rest(key, query, whole))
+}
+
+/// [`dot`] of two queries, which share the key.
+pub fn dot_two(key: &[Cell<i8>], [first, second]: [&[i16]; 2]) -> [i32; 2] {
+    let terms = key.len().min(first.len()).min(second.len());
+    let whole = terms & !3;
+    let sums = if whole > 0 {
+        let end = first.as_ptr().wrapping_add(whole);
+        // SAFETY: so many are in all three, at least four.
+        unsafe { kinglet_dot_two(key.as_ptr(), first.as_ptr(), second.as_ptr(), end) }
+    } else {
+        0
+    };
+    let [a, b] = [first, second].map(|query| rest(key, query.get(..terms).unwrap_or(query), whole));
+    [(sums as i32).wrapping_add(a), ((sums >> 32) as i32).wrapping_add(b)]
+}
+
+/// The terms from `start` on.
+fn rest(key: &[Cell<i8>], query: &[i16], start: usize) -> i32 {
+    super::gates::dot(key.get(start..).unwrap_or(&[]), query.get(start..).unwrap_or(&[]))
 }

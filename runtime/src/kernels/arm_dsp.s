@@ -420,3 +420,55 @@ kinglet_pairs_two_int4:
     sub r3, r3, r5
     add lr, lr, r3
     two_finish r8, r12, r7, r11, 44
+
+@ Four numbers of a key as two pairs, the even ones in r7, the odd ones in r6. Words may lie anywhere.
+.macro dot_key
+    ldr r6, [r0], #4
+    sxtb16 r7, r6
+    sxtb16 r6, r6, ror #8
+.endm
+
+@ Adds their products with four numbers of a query.
+.macro dot_query query, sum
+    ldr r8, [\query], #4
+    ldr r9, [\query], #4
+    pkhbt r12, r8, r9, lsl #16
+    pkhtb r8, r9, r8, asr #16
+    smlad \sum, r7, r12, \sum
+    smlad \sum, r6, r8, \sum
+.endm
+
+@ r0 = key, r1 = query, r2 = its end: returns the sum of products.
+    .section .text.kinglet_dot, "ax", %progbits
+    .global kinglet_dot
+    .type kinglet_dot, %function
+    .thumb_func
+kinglet_dot:
+    push {r4-r9, lr}
+    mov r4, #0
+1:
+    dot_key
+    dot_query r1, r4
+    cmp r1, r2
+    bne 1b
+    mov r0, r4
+    pop {r4-r9, pc}
+
+@ r0 = key, r1 = first query, r2 = second, r3 = end of the first: returns the sums in r0 and r1.
+    .section .text.kinglet_dot_two, "ax", %progbits
+    .global kinglet_dot_two
+    .type kinglet_dot_two, %function
+    .thumb_func
+kinglet_dot_two:
+    push {r4-r9, lr}
+    mov r4, #0
+    mov r5, r4
+1:
+    dot_key
+    dot_query r1, r4
+    dot_query r2, r5
+    cmp r1, r3
+    bne 1b
+    mov r0, r4
+    mov r1, r5
+    pop {r4-r9, pc}

@@ -13,15 +13,48 @@ use crate::tables::{exp2_neg, sigmoid, tanh};
 /// `bits`: fraction bits of a cell state, 0 to 15. The shortest slice ends the work.
 #[inline]
 pub fn lstm(sums: &[Cell<i16>], cells: &[Cell<i16>], states: &[Cell<i16>], bits: u32) {
-    let bits = bits & 15;
     for ((gates, cell), state) in sums.as_chunks::<4>().0.iter().zip(cells).zip(states) {
         let [i, f, g, o] = gates.each_ref().map(Cell::get);
-        let (i, f, o) = (sigmoid(i) as i32, sigmoid(f) as i32, sigmoid(o) as i32);
-        let c = saturate_i16(shift_round(f * cell.get() as i32 + ((i * tanh(g) as i32) >> (15 - bits)), 15));
-        cell.set(c);
-        let wide = if bits <= 12 { (c as i32) << (12 - bits) } else { shift_round(c as i32, bits - 12) };
-        state.set(saturate_i16(shift_round(o * tanh(saturate_i16(wide)) as i32, 15)));
+        cell.set(new_cell(cell.get(), [i, f, g], bits & 15));
+        state.set(new_state(cell.get(), o, bits & 15));
     }
+}
+
+/// [`lstm`] with peepholes of the units to i, f and o, in units of which one times a cell state, shifted right by `shift`, 0 to
+/// 30, is Q3.12.
+pub fn lstm_peephole(
+    sums: &[Cell<i16>],
+    cells: &[Cell<i16>],
+    states: &[Cell<i16>],
+    bits: u32,
+    peepholes: [&[[u8; 2]]; 3],
+    shift: u32,
+) {
+    let units = sums.as_chunks::<4>().0.iter().zip(cells).zip(states);
+    let [pi, pf, po] = peepholes;
+    for (((gates, cell), state), ((pi, pf), po)) in units.zip(pi.iter().zip(pf).zip(po)) {
+        let [i, f, g, o] = gates.each_ref().map(Cell::get);
+        let look = |sum: i16, peephole: &[u8; 2]| {
+            let seen = i16::from_le_bytes(*peephole) as i32 * cell.get() as i32;
+            saturate_i16(sum as i32 + shift_round(seen, shift))
+        };
+        cell.set(new_cell(cell.get(), [look(i, pi), look(f, pf), g], bits & 15));
+        state.set(new_state(cell.get(), look(o, po), bits & 15));
+    }
+}
+
+/// A cell state from the one before and the sums i, f, g.
+#[inline(always)]
+fn new_cell(cell: i16, [i, f, g]: [i16; 3], bits: u32) -> i16 {
+    let (i, f) = (sigmoid(i) as i32, sigmoid(f) as i32);
+    saturate_i16(shift_round(f * cell as i32 + ((i * tanh(g) as i32) >> (15 - bits)), 15))
+}
+
+/// A hidden state from the cell's and the sum o.
+#[inline(always)]
+fn new_state(cell: i16, o: i16, bits: u32) -> i16 {
+    let wide = if bits <= 12 { (cell as i32) << (12 - bits) } else { shift_round(cell as i32, bits - 12) };
+    saturate_i16(shift_round(sigmoid(o) as i32 * tanh(saturate_i16(wide)) as i32, 15))
 }
 
 /// Gated recurrent unit: new hidden states of at most [`GRU_GROUP`] units, from their sums of r, of z, of `W_n x`, of `U_n h`.
@@ -61,6 +94,12 @@ pub fn energy(key: &[Cell<i8>], query: &[Cell<i16>], v: &[u8], scale: i32, up: u
     sum
 }
 
+/// Attention by products for one source position: `query . key`, as many terms as the shorter has.
+#[inline]
+pub fn dot(key: &[Cell<i8>], query: &[i16]) -> i32 {
+    key.iter().zip(query).fold(0i32, |sum, (k, &q)| sum.wrapping_add(k.get() as i32 * q as i32))
+}
+
 /// Sum of values, rows as wide as `to`, weighted in 2^-15, rounded to int8.
 #[inline]
 pub fn context(values: &[Cell<i8>], weights: &[Cell<i16>], to: &[Cell<i8>]) {
@@ -92,6 +131,12 @@ pub fn largest(values: &[Cell<i16>]) -> (usize, i16) {
 #[cfg(not(any(armv6m, armv7m, arm_dsp)))]
 pub fn energy_two(key: &[Cell<i8>], queries: [&[Cell<i16>]; 2], v: &[u8], scale: i32, up: u32) -> [i32; 2] {
     queries.map(|query| energy(key, query, v, scale, up))
+}
+
+/// [`dot`] of two queries.
+#[cfg(not(arm_dsp))]
+pub fn dot_two(key: &[Cell<i8>], queries: [&[i16]; 2]) -> [i32; 2] {
+    queries.map(|query| dot(key, query))
 }
 
 /// [`context`] of two vectors of weights.

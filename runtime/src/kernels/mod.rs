@@ -23,10 +23,15 @@ mod vector;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod x86;
 
+#[cfg(arm_dsp)]
+pub use arm_dsp::{dot, dot_two};
+pub use gates::lstm_peephole;
 #[cfg(not(any(armv6m, armv7m, arm_dsp)))]
 pub use gates::{context, context_two, energy, energy_two, gru, largest, lstm, sum_exp2};
 #[cfg(armv6m)]
 pub use gates::{context, energy, largest, sum_exp2};
+#[cfg(not(arm_dsp))]
+pub use gates::{dot, dot_two};
 #[cfg(any(armv7m, arm_dsp))]
 pub use gates_arm::{context, energy, largest, sum_exp2};
 #[cfg(arm_dsp)]

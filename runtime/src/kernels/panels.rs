@@ -9,7 +9,7 @@ use core::cell::Cell;
 use super::vector::{Plain, Vector, WIDTH};
 #[cfg(target_arch = "x86_64")]
 use super::x86;
-use crate::blob::schema::Multiplier;
+use crate::blob::schema::{Activation, Multiplier};
 use crate::fixed::{requantize, saturate_i16};
 
 /// What the operations of this module are compiled for and this processor has.
@@ -298,6 +298,8 @@ pub(crate) struct Lstm<'a> {
     pub columns: Columns<'a>,
     pub table: Entries<'a>,
     pub cell_bits: u8,
+    /// Of i, f and o, and the right shift of one times a cell state.
+    pub peepholes: Option<(Entries<'a>, u8)>,
     pub states: &'a [Cell<i16>],
     pub cells: &'a [Cell<i16>],
     pub out: &'a [Cell<i8>],
@@ -329,10 +331,12 @@ fn lstm_with<V: Vector>(job: &Lstm<'_>) -> Option<()> {
         let f = saturate(panels.result(sums[1], &gates[1]).add(token(1)));
         let g = saturate(panels.result(sums[2], &gates[2]).add(token(2)));
         let o = saturate(panels.result(sums[3], &gates[3]).add(token(3)));
-        let (i, f, g, o) = (sigmoid(i), sigmoid(f), tanh(g), sigmoid(o));
         let c = V::from_i16(&read(job.cells, start));
+        let (i, f) = (sigmoid(look(job, i, 0, start, c)), sigmoid(look(job, f, 1, start, c)));
+        let g = tanh(g);
         let c = saturate(shift_round(f.mul(c).add(i.mul(g).shr(15 - bits)), 15));
         let wide = if bits <= 12 { c.shl(12 - bits) } else { shift_round(c, bits - 12) };
+        let o = sigmoid(look(job, o, 2, start, c));
         let h = saturate(shift_round(o.mul(tanh(saturate(wide))), 15));
         write(job.cells, start, c.to_i16());
         write(job.states, start, h.to_i16());
@@ -341,14 +345,23 @@ fn lstm_with<V: Vector>(job: &Lstm<'_>) -> Option<()> {
     Some(())
 }
 
+/// A gate's sums with what it sees of cell states: gates i, f, o are 0, 1, 2.
+#[inline(always)]
+fn look<V: Vector>(job: &Lstm<'_>, sum: V, gate: usize, start: usize, cells: V) -> V {
+    let Some((peepholes, down)) = &job.peepholes else { return sum };
+    let units = job.states.len();
+    let peephole: V = peepholes.read(gate * units + start, (gate + 1) * units);
+    saturate(sum.add(shift_round(peephole.mul(cells), *down as u32)))
+}
+
 /// A linear map.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Linear<'a> {
     pub panels: Panels<'a>,
     pub columns: &'a [u8],
     pub table: Entries<'a>,
-    /// Right shift behind a tanh; none for a sum that is stored as it is.
-    pub tanh: Option<u8>,
+    /// What becomes of a sum that goes to words.
+    pub activation: Activation,
     /// Where results go as 16-bit numbers, or
     pub words: &'a [Cell<i16>],
     /// as bytes, saturated to [-127, 127]. The other is empty.
@@ -401,59 +414,79 @@ fn some<'a, V: Vector, const P: usize>(
 fn finish<V: Vector>(job: &Linear<'_>, start: usize, sum: V) {
     let sum = sum.add(job.table.read(start, usize::MAX));
     if job.bytes.is_empty() {
-        let mut x = saturate(sum);
-        if let Some(shift) = job.tanh {
-            x = shift_round(tanh(x), shift as u32);
-        }
+        let x = saturate(sum);
+        let x = match job.activation {
+            Activation::None => x,
+            Activation::Tanh { shift } => shift_round(tanh(x), shift as u32),
+            Activation::Relu => x.max(V::splat(0)),
+        };
         write(job.words, start, x.to_i16());
     } else {
         write(job.bytes, start, sum.min(V::splat(127)).max(V::splat(-127)).to_i8());
     }
 }
 
-/// Additive attention up to the scores.
+/// Attention up to the scores.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Energies<'a> {
     pub query: &'a [Cell<i16>],
-    pub query_bits: u8,
     /// A row of as many bytes as the query is wide for each score.
     pub keys: &'a [Cell<i8>],
-    pub key_scale: u16,
-    pub v: &'a [u8],
+    pub energy: Energy<'a>,
     pub score: Multiplier,
     pub scores: &'a [Cell<i16>],
 }
 
+/// What a score is made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Energy<'a> {
+    /// `v . tanh(query + key)`.
+    Additive { query_bits: u8, key_scale: u16, v: &'a [u8] },
+    /// `query . key`.
+    #[cfg(feature = "dot")]
+    Dot,
+}
+
 kernel!(
-    /// `v . tanh(query + key)` of each position, requantized.
+    /// The energy of each position, requantized.
     energies(Energies<'_>), energies_with
 );
 
 #[inline(always)]
 fn energies_with<V: Vector>(job: &Energies<'_>) -> Option<()> {
     let width = job.query.len();
-    let up = 12 - (job.query_bits as u32).min(12);
-    let scale = V::splat(job.key_scale as i32);
     for (t, score) in job.scores.iter().enumerate() {
         let keys = job.keys.get(t * width..)?.get(..width)?;
         let mut sum = V::splat(0);
         for start in (0..width).step_by(WIDTH) {
-            let key = V::from_i8(&read(keys, start)).mul(scale);
-            let query = V::from_i16(&read(job.query, start)).shl(up);
-            let x = saturate(shift_round(key, 6).add(query));
-            // Beyond the end v is zero.
-            let mut v = [0; WIDTH];
-            let rest = job.v.get(start..)?;
-            match rest.first_chunk::<WIDTH>() {
-                Some(all) => v = all.map(|v| v as i8),
-                None => v.iter_mut().zip(rest).for_each(|(to, &from)| *to = from as i8),
-            }
-            sum = sum.add(V::from_i8(&v).mul(tanh(x)));
+            sum = sum.add(terms(job, V::from_i8(&read(keys, start)), start));
         }
         let sum = sum.to_i32().iter().fold(0i32, |all, &x| all.wrapping_add(x));
         score.set(saturate_i16(requantize(sum, job.score)));
     }
     Some(())
+}
+
+/// Terms of an energy from an element on; zeros beyond the end.
+#[inline(always)]
+fn terms<V: Vector>(job: &Energies<'_>, key: V, start: usize) -> V {
+    let query = V::from_i16(&read(job.query, start));
+    match job.energy {
+        Energy::Additive { query_bits, key_scale, v } => {
+            let key = shift_round(key.mul(V::splat(key_scale as i32)), 6);
+            let x = saturate(key.add(query.shl(12 - (query_bits as u32).min(12))));
+            // Beyond the end v is zero.
+            let mut here = [0; WIDTH];
+            let rest = v.get(start..).unwrap_or(&[]);
+            match rest.first_chunk::<WIDTH>() {
+                Some(all) => here = all.map(|v| v as i8),
+                None => here.iter_mut().zip(rest).for_each(|(to, &from)| *to = from as i8),
+            }
+            V::from_i8(&here).mul(tanh(x))
+        }
+        #[cfg(feature = "dot")]
+        Energy::Dot => key.mul(to_byte(query)),
+    }
 }
 
 /// Attention's weighted sum.

@@ -75,5 +75,6 @@ fn activate(activation: Activation, x: i16) -> i16 {
     match activation {
         Activation::None => x,
         Activation::Tanh { shift } => shift_round(tanh(x) as i32, shift as u32) as i16,
+        Activation::Relu => x.max(0),
     }
 }

@@ -40,7 +40,17 @@ fn update(frame: &Frame<'_, '_>, op: &Lstm, lane: usize, start: usize, sums: &[C
     let units = start..start + sums.len() / 4;
     let table = frame.table_row(&op.table, 4 * states.len(), lane)?;
     add_table(sums, table, 4, units.clone(), states.len(), (1, 4))?;
+    #[cfg(feature = "peephole")]
+    let all = states.len();
     let states = states.get(units.clone())?;
-    kernels::lstm(sums, frame.row(op.cell, lane)?.get(units.clone())?, states, op.cell_bits as u32);
+    let (cells, bits) = (frame.row(op.cell, lane)?.get(units.clone())?, op.cell_bits as u32);
+    #[cfg(feature = "peephole")]
+    if let Some(shift) = op.peepholes {
+        let entries = frame.tensor(op.matrix + 16, 6 * all)?.as_chunks::<2>().0;
+        let of = |gate: usize| entries.get(gate * all + units.start..gate * all + units.end);
+        kernels::lstm_peephole(sums, cells, states, bits, [of(0)?, of(1)?, of(2)?], shift as u32);
+        return put_out(frame, op.out, lane, units, states);
+    }
+    kernels::lstm(sums, cells, states, bits);
     put_out(frame, op.out, lane, units, states)
 }

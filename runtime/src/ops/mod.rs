@@ -1,9 +1,13 @@
 //! What each operation of a program computes; `docs/quantization.md` has the formulas.
 
+#[cfg(feature = "add")]
+mod add;
 mod attention;
 mod gru;
 mod linear;
 mod lstm;
+#[cfg(feature = "norm")]
+mod norm;
 #[cfg(feature = "std")]
 mod panels;
 pub(crate) mod softmax;
@@ -28,6 +32,10 @@ pub(crate) fn run(frame: &mut Frame<'_, '_>, op: &Op) -> Option<()> {
         Op::Gru(op) => gru::gru(frame, op),
         Op::Lstm(op) => lstm::lstm(frame, op),
         Op::Attend(op) => attention::attend(frame, op),
+        #[cfg(feature = "add")]
+        Op::Add(op) => add::add(frame, op),
+        #[cfg(feature = "norm")]
+        Op::Norm(op) => norm::norm(frame, op),
     }
 }
 

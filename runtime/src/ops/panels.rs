@@ -4,7 +4,7 @@ use core::cell::Cell;
 
 use super::softmax::softmax;
 use crate::blob::matrix;
-use crate::blob::schema::{Activation, Attend, Gru, Inputs, Kind, Linear, Lstm, MatrixRecord, Op, View};
+use crate::blob::schema::{Attend, Energy, Gru, Inputs, Kind, Linear, Lstm, MatrixRecord, Op, View};
 use crate::frame::Frame;
 use crate::kernels::Isa;
 use crate::kernels::panels::{self, Columns, Entries, Panels};
@@ -17,6 +17,10 @@ pub(super) fn run(frame: &mut Frame<'_, '_>, op: &Op) -> Option<()> {
         Op::Gru(op) => gru(frame, op),
         Op::Lstm(op) => lstm(frame, op),
         Op::Attend(op) => attend(frame, op),
+        #[cfg(feature = "add")]
+        Op::Add(op) => super::add::add(frame, op),
+        #[cfg(feature = "norm")]
+        Op::Norm(op) => super::norm::norm(frame, op),
     }
 }
 
@@ -109,6 +113,13 @@ fn lstm(frame: &mut Frame<'_, '_>, op: &Lstm) -> Option<()> {
     let (states, out) = (frame.words(hidden, 0)?, out(frame, op.out)?);
     let cells = frame.words(frame.whole(op.cell)?, 0)?;
     let (entries, shift) = frame.table_row(&op.table, 4 * states.len(), 0)?;
+    let peepholes = match peepholes(op) {
+        Some(down) => {
+            let entries = frame.tensor(op.matrix + 16, 6 * states.len())?.as_chunks().0;
+            Some((Entries { entries, shift: 0 }, down))
+        }
+        None => None,
+    };
     panels::lstm(
         Isa::detected(),
         &panels::Lstm {
@@ -116,11 +127,20 @@ fn lstm(frame: &mut Frame<'_, '_>, op: &Lstm) -> Option<()> {
             columns: columns(frame, gathered)?,
             table: Entries { entries, shift },
             cell_bits: op.cell_bits,
+            peepholes,
             states,
             cells,
             out,
         },
     )
+}
+
+/// The shift of a cell's peepholes.
+fn peepholes(op: &Lstm) -> Option<u8> {
+    #[cfg(feature = "peephole")]
+    return op.peepholes;
+    #[cfg(not(feature = "peephole"))]
+    None
 }
 
 fn linear(frame: &mut Frame<'_, '_>, op: &Linear) -> Option<()> {
@@ -138,10 +158,7 @@ fn linear(frame: &mut Frame<'_, '_>, op: &Linear) -> Option<()> {
             panels,
             columns: columns(frame, gathered)?.inputs,
             table: Entries { entries, shift },
-            tanh: match op.activation {
-                Activation::None => None,
-                Activation::Tanh { shift } => Some(shift),
-            },
+            activation: op.activation,
             words,
             bytes,
         },
@@ -151,18 +168,15 @@ fn linear(frame: &mut Frame<'_, '_>, op: &Linear) -> Option<()> {
 fn attend(frame: &mut Frame<'_, '_>, op: &Attend) -> Option<()> {
     let scores = frame.attention.get(..frame.source_len)?;
     let query = frame.words(frame.whole(op.query)?, 0)?;
-    panels::energies(
-        Isa::detected(),
-        &panels::Energies {
-            query,
-            query_bits: op.query_bits,
-            keys: frame.sequence(op.keys)?,
-            key_scale: op.key_scale,
-            v: frame.tensor(op.v, query.len())?,
-            score: op.score,
-            scores,
-        },
-    )?;
+    let keys = frame.sequence(op.keys)?;
+    let energy = match op.energy {
+        Energy::Additive { query_bits, key_scale, v } => {
+            panels::Energy::Additive { query_bits, key_scale, v: frame.tensor(v, query.len())? }
+        }
+        #[cfg(feature = "dot")]
+        Energy::Dot => panels::Energy::Dot,
+    };
+    panels::energies(Isa::detected(), &panels::Energies { query, keys, energy, score: op.score, scores })?;
     softmax(scores, op.score_bits as u32);
     let to = frame.bytes(op.to, 0)?;
     panels::context(

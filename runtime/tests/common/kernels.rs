@@ -115,6 +115,15 @@ pub enum Difference {
         /// As they were.
         found: [i16; 2],
     },
+    /// Of a product of a query and a key.
+    Dot {
+        /// How many terms it has.
+        terms: usize,
+        /// As the definition says.
+        expected: i32,
+        /// As it was.
+        found: i32,
+    },
     /// Of the columns of a product.
     Columns {
         /// Of bytes or of words.
@@ -143,6 +152,9 @@ impl fmt::Display for Difference {
                 f,
                 "{kind} with {bits} bits: state and cell of unit {unit} of {units} are {state} and {cell}, not {h} and {c}"
             ),
+            Self::Dot { terms, expected, found } => {
+                write!(f, "a query times a key of {terms} is {found}, not {expected}")
+            }
             Self::Columns { kind, len, at, expected, found } => {
                 write!(f, "columns of {len} {kind}: number {at} is {found}, not {expected}")
             }
@@ -447,13 +459,51 @@ pub fn gates() -> Result<usize, Difference> {
         for bits in 0..16 {
             // Fewer than a vector's, one vector and two, and some more.
             let units = 1 + random.below(UNITS as u32) as usize;
-            lstm(&mut random, bits, units)?;
-            done += 1;
+            lstm(&mut random, bits, units, None)?;
+            let shift = random.below(31);
+            lstm(&mut random, bits, units, Some(shift))?;
+            done += 2;
         }
         for bits in 0..=12 {
             let units = 1 + random.below(GRU_GROUP as u32) as usize;
             gru(&mut random, bits, units)?;
             done += 1;
+        }
+    }
+    Ok(done)
+}
+
+/// Multiplies queries and keys, one query or two, at all alignments.
+///
+/// # Errors
+///
+/// The first difference.
+pub fn dots() -> Result<usize, Difference> {
+    const MOST: usize = 70;
+    let mut random = Random(0x1234_5678);
+    let mut done = 0;
+    for terms in (0..MOST - 4).chain(0..MOST - 4) {
+        let keys = [const { Cell::new(0i8) }; MOST];
+        keys.iter().for_each(|key| key.set((random.word() >> 8) as i8));
+        let mut queries = [[0i16; MOST]; 2];
+        queries.iter_mut().flatten().for_each(|query| *query = random.below(255) as i16 - 127);
+        let skew = random.below(4) as usize;
+        let key = keys.get(skew..skew + terms).unwrap_or(&[]);
+        let queries = queries.each_ref().map(|query| query.get(skew..skew + terms).unwrap_or(&[]));
+        let expected = queries.map(|query| {
+            query.iter().zip(key).fold(0, |sum, (&q, k)| sum + i32::from(q) * i32::from(k.get()))
+        });
+        for (expected, query) in expected.into_iter().zip(queries) {
+            let found = kernels::dot(key, query);
+            if found != expected {
+                return Err(Difference::Dot { terms, expected, found });
+            }
+            done += 1;
+        }
+        for (expected, found) in expected.into_iter().zip(kernels::dot_two(key, queries)) {
+            if found != expected {
+                return Err(Difference::Dot { terms, expected, found });
+            }
         }
     }
     Ok(done)
@@ -510,18 +560,39 @@ fn words<const N: usize>(random: &mut Random) -> [Cell<i16>; N] {
     words
 }
 
-fn lstm(random: &mut Random, bits: u32, units: usize) -> Result<(), Difference> {
+/// Runs the gates of an LSTM, with peepholes where they have a shift.
+fn lstm(random: &mut Random, bits: u32, units: usize, shift: Option<u32>) -> Result<(), Difference> {
+    let peepholes: [[[u8; 2]; UNITS]; 3] =
+        core::array::from_fn(|_| core::array::from_fn(|_| random.word().to_le_bytes()));
     let sums: [Cell<i16>; 4 * UNITS] = words(random);
     let cells: [Cell<i16>; UNITS] = words(random);
     let states = [const { Cell::new(UNTOUCHED) }; UNITS];
     let before = cells.clone();
-    kernels::lstm(sums.get(..4 * units).unwrap_or(&[]), &cells, &states, bits);
+    let some = sums.get(..4 * units).unwrap_or(&[]);
+    match shift {
+        Some(shift) => {
+            let peepholes = peepholes.each_ref().map(|gate| &gate[..]);
+            kernels::lstm_peephole(some, &cells, &states, bits, peepholes, shift);
+        }
+        None => kernels::lstm(some, &cells, &states, bits),
+    }
     let found = cells.iter().zip(&states).zip(&before).zip(sums.as_chunks::<4>().0);
     for (unit, (((cell, state), before), gates)) in found.enumerate() {
         let [i, f, g, o] = gates.each_ref().map(Cell::get);
+        let seen = |sum: i16, gate: usize, cell: i16| match shift {
+            Some(shift) => {
+                let bytes = peepholes.get(gate).and_then(|p| p.get(unit)).copied().unwrap_or_default();
+                saturate(
+                    i64::from(sum) + rounded(i64::from(i16::from_le_bytes(bytes)) * i64::from(cell), shift),
+                )
+            }
+            None => sum,
+        };
+        let (i, f) = (seen(i, 0, before.get()), seen(f, 1, before.get()));
         let (i, f) = (i64::from(sigmoid(i)), i64::from(sigmoid(f)));
-        let (g, o) = (i64::from(tanh(g)), i64::from(sigmoid(o)));
+        let g = i64::from(tanh(g));
         let c = saturate(rounded(f * i64::from(before.get()) + ((i * g) >> (15 - bits)), 15));
+        let o = i64::from(sigmoid(seen(o, 2, c)));
         let wide = if bits <= 12 { i64::from(c) << (12 - bits) } else { rounded(c.into(), bits - 12) };
         let h = saturate(rounded(o * i64::from(tanh(saturate(wide))), 15));
         let expected = if unit < units { [h, c] } else { [UNTOUCHED, before.get()] };

@@ -1,4 +1,4 @@
-//! `seeds DIR`: writes tiny compiled models, of every cell, depth, attention, layout and kind of weights, as what the
+//! `seeds DIR`: writes tiny models, of every cell, depth, attention, task, operation, layout and kind of weights, as what the
 //! fuzz targets start from (`DIR/load`, `DIR/decode`). `seeds --golden DIR`: a few of them as they are, for
 //! `tests/golden/blobs`.
 
@@ -9,10 +9,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use kinglet::blob::VERSION;
 use kinglet::kernels::Layout;
-use kinglet::{Arena, Model, Options, Session};
+use kinglet::{Arena, Model, Options, Sampling, Session, Task};
 use kinglet_compiler::kinds::{Kind, Kinds};
 use kinglet_compiler::lower::{Fold, Plan};
-use kinglet_tests::tiny;
+use kinglet_tests::{family, tiny};
 use kinglet_train::config::{AttentionKind, Cell, ModelConfig};
 
 /// Bytes that the `decode` target reads before the blob.
@@ -37,6 +37,13 @@ fn seeds(dir: &Path) -> Result<usize> {
     fs::create_dir_all(&load)?;
     fs::create_dir_all(&decode)?;
     let mut written = 0;
+    let mut write = |name: &str, blob: &[u8]| -> Result<()> {
+        // An odd first byte: to be sealed.
+        fs::write(load.join(name), [&[1], blob].concat())?;
+        fs::write(decode.join(name), [&CONTROL, blob].concat())?;
+        written += 1;
+        Ok(())
+    };
     for (cell_name, cell) in CELLS {
         for (attention_name, attention) in ATTENTION {
             for layers in [1, 2] {
@@ -49,10 +56,7 @@ fn seeds(dir: &Path) -> Result<usize> {
                         let fold = if kind == Kind::Int8 { Fold::Never } else { Fold::Auto };
                         let blob = blob(&config, layout, kind, fold)?;
                         let name = format!("{cell_name}-{attention_name}-{layers}-{layout_name}-{kind_name}");
-                        // An odd first byte: to be sealed.
-                        fs::write(load.join(&name), [&[1], &blob[..]].concat())?;
-                        fs::write(decode.join(&name), [&CONTROL, &blob[..]].concat())?;
-                        written += 1;
+                        write(&name, &blob)?;
                     }
                 }
             }
@@ -61,13 +65,21 @@ fn seeds(dir: &Path) -> Result<usize> {
     let mut config = tiny::config(Cell::Gru, true, 1, AttentionKind::Additive);
     (config.encoder.hidden, config.decoder.hidden) = (3, 5);
     let blob = tiny::of_subwords(&config, Plan::new("tiny", 12, 8), 1)?;
-    fs::write(load.join("subwords"), [&[1], &blob[..]].concat())?;
-    fs::write(decode.join("subwords"), [&CONTROL, &blob[..]].concat())?;
-    Ok(written + 1)
+    write("subwords", &blob)?;
+    for (name, network) in family::ALL {
+        for (layout_name, layout) in LAYOUTS {
+            for (kind_name, kind) in KINDS {
+                let blob = family::blob(network, layout, kind, 4, 1)?;
+                write(&format!("{name}-{layout_name}-{kind_name}"), &blob)?;
+            }
+        }
+    }
+    Ok(written)
 }
 
-/// Each layout and kind of weights, cell, depth and way to read tokens at least once, and what each must answer:
-/// `expected.tsv` has blob, source, beam, score bits and target ids.
+/// Each layout and kind of weights, cell, depth and way to read tokens at least once, and each operation and task of the family,
+/// and what each must answer: `vN.tsv` has blob, source, beam (0: labels, or what seed 1 draws), bits of the score (of labels: of
+/// the log-probability) and target ids. A source of numbers is the bytes of its text, three a frame.
 fn golden(dir: &Path) -> Result<usize> {
     fs::create_dir_all(dir)?;
     let additive = AttentionKind::Additive;
@@ -81,25 +93,56 @@ fn golden(dir: &Path) -> Result<usize> {
         ("gru-pairs-int4-16", tiny::config(Cell::Gru, true, 1, AttentionKind::None), 1, 2, Fold::Never),
         ("lstm2-blocks-int4-16", tiny::config(Cell::Lstm, true, 2, additive), 2, 2, Fold::Auto),
     ];
-    let mut expected = String::new();
+    let mut blobs = Vec::new();
     for (name, config, layout, kind, fold) in &models {
-        let name = format!("v{VERSION}-{name}");
         let blob = blob(config, LAYOUTS[*layout].1, KINDS[*kind].1, *fold)?;
-        let model = Model::from_bytes(&blob)?;
+        blobs.push((name.to_string(), blob));
+    }
+    for (at, (name, network)) in family::ALL.into_iter().enumerate() {
+        let (layout, kind) = (LAYOUTS[at % 3], KINDS[(at + 1) % 3]);
+        let blob = family::blob(network, layout.1, kind.1, 9, 1)?;
+        blobs.push((format!("{name}-{}-{}", layout.0, kind.0), blob));
+    }
+    let mut expected = String::new();
+    for (name, blob) in &blobs {
+        let name = format!("v{VERSION}-{name}");
+        let model = Model::from_bytes(blob)?;
         let mut ram = Arena::<16_384>::new();
         let mut session = Session::new(&model, &mut ram, model.limits(4))?;
-        for (source, beam_size) in [("abcab", 1), ("bad cab", 4), ("d?", 3)] {
-            session.read_text(source.as_bytes())?;
-            let found = session.beam(&Options { beam_size, ..Options::default() })?;
-            let best = found.best();
-            let ids: Vec<String> = best.tokens.iter().map(u16::to_string).collect();
-            let bits = best.score.to_bits();
+        for (source, beam_size) in [("abcab", 1), ("bad cab", 4), ("d?", 3), ("abcabc", 0)] {
+            match model.features() {
+                0 => drop(session.read_text(source.as_bytes())?),
+                features => {
+                    let numbers: Vec<i16> = source.bytes().map(i16::from).collect();
+                    let whole = numbers.len() / features * features;
+                    if whole == 0 {
+                        continue;
+                    }
+                    session.read_frames(&numbers[..whole])?;
+                }
+            }
+            let (tokens, bits) = match (model.task(), beam_size) {
+                (Task::Label, 0) => {
+                    let labels = session.label()?;
+                    (labels.tokens.to_vec(), labels.log_prob.to_bits())
+                }
+                (Task::Label, _) => continue,
+                (_, 0) => {
+                    let drawn = session.sample(&Sampling::default(), 1)?;
+                    (drawn.tokens.to_vec(), drawn.score.to_bits())
+                }
+                _ => {
+                    let found = session.beam(&Options { beam_size, ..Options::default() })?;
+                    (found.best().tokens.to_vec(), found.best().score.to_bits())
+                }
+            };
+            let ids: Vec<String> = tokens.iter().map(u16::to_string).collect();
             expected += &format!("{name}\t{source}\t{beam_size}\t{bits:08x}\t{}\n", ids.join(" "));
         }
         fs::write(dir.join(format!("{name}.kgl")), blob)?;
     }
-    fs::write(dir.join("expected.tsv"), expected)?;
-    Ok(models.len())
+    fs::write(dir.join(format!("v{VERSION}.tsv")), expected)?;
+    Ok(blobs.len())
 }
 
 fn main() -> ExitCode {

@@ -84,20 +84,29 @@ fn outputs(isa: Isa, units: usize, inputs: usize, group: u16) -> Vec<i16> {
     };
     let (states, cells, out) = (words(units, 5), words(units, 6), bytes(units, 8));
     gru(isa, &Gru { panels, columns, table, candidate_bits: 9, states: &states, out: &out }).unwrap();
-    let job = Lstm { panels, columns, table, cell_bits: 11, states: &states, cells: &cells, out: &out };
-    lstm(isa, &job).unwrap();
+    let peepholes = noise(6 * units, 14);
+    let peepholes = Some((Entries { entries: peepholes.as_chunks().0, shift: 0 }, 14));
+    for peepholes in [None, peepholes] {
+        let (states, cells, out) = (&states[..], &cells[..], &out[..]);
+        let job = Lstm { panels, columns, table, cell_bits: 11, peepholes, states, cells, out };
+        lstm(isa, &job).unwrap();
+    }
     let (results, narrow) = (words(units, 9), bytes(units, 10));
-    let job = Linear { panels, columns: &gathered, table, tanh: Some(3), words: &results, bytes: &[] };
+    let positive = words(units, 15);
+    let activation = Activation::Relu;
+    let job = Linear { panels, columns: &gathered, table, activation, words: &positive, bytes: &[] };
     linear(isa, &job).unwrap();
-    linear(isa, &Linear { tanh: None, words: &[], bytes: &narrow, ..job }).unwrap();
-    let (keys, scores, context_to) = (bytes(3 * units, 11), [const { Cell::new(0i16) }; 3], bytes(units, 12));
+    linear(isa, &Linear { activation: Activation::Tanh { shift: 3 }, words: &results, ..job }).unwrap();
+    linear(isa, &Linear { words: &[], bytes: &narrow, ..job }).unwrap();
+    let (keys, scores, context_to) = (bytes(3 * units, 11), [const { Cell::new(0i16) }; 6], bytes(units, 12));
     let score = Multiplier { mantissa: 20_000, pre: 9, post: 13 };
     let v = noise(units, 13);
-    let (query, scores) = (&results[..], &scores[..]);
-    let job = Energies { query, query_bits: 9, keys: &keys, key_scale: 900, v: &v, score, scores };
-    energies(isa, &job).unwrap();
-    context(isa, &Context { weights: scores, values: &keys, to: &context_to }).unwrap();
-    let words = [&states, &cells, &results].into_iter().flatten().map(Cell::get);
+    let (query, keys) = (&results[..], &keys[..]);
+    let additive = Energy::Additive { query_bits: 9, key_scale: 900, v: &v };
+    energies(isa, &Energies { query, keys, energy: additive, score, scores: &scores[..3] }).unwrap();
+    energies(isa, &Energies { query, keys, energy: Energy::Dot, score, scores: &scores[3..] }).unwrap();
+    context(isa, &Context { weights: &scores[..3], values: keys, to: &context_to }).unwrap();
+    let words = [&states, &cells, &results, &positive].into_iter().flatten().map(Cell::get);
     let bytes = [&out, &narrow, &context_to].into_iter().flatten().map(|b| i16::from(b.get()));
     words.chain(bytes).chain(scores.iter().map(Cell::get)).collect()
 }
