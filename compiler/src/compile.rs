@@ -12,7 +12,7 @@ use crate::describe::{self, Ram};
 use crate::desktop::{self, Buffer, Image};
 use crate::error::{Error, Result};
 use crate::kinds::Kinds;
-use crate::lower::{Lowered, Plan, Source, expressible, lower};
+use crate::lower::{Lowered, Plan, Source, lower};
 use crate::mixed::{self, Bounds, Choice};
 use crate::report::{Alternative, Picture, Report};
 use crate::time::Lengths;
@@ -67,8 +67,6 @@ pub struct Compiled {
 /// [`Error::Calibration`] without dev pairs or with broken weights, [`Error::Model`] when the network does not fit the
 /// format, [`Error::TooLarge`] when a bound cannot be met.
 pub fn compile(source: Source<'_>, dev: &[Pair], options: &Options) -> Result<Compiled> {
-    // Before anything is measured.
-    expressible(&source.model.config)?;
     let examples: Vec<Example> = dev.iter().map(|pair| example(source, pair)).collect();
     let (calibrate, others) = split(&examples, options.calibration_pairs);
     let unseen = if others.is_empty() { &calibrate } else { &others };
