@@ -4,9 +4,7 @@ use std::cell::Cell;
 use std::path::Path;
 
 use kinglet::blob::schema::{Task, Tokens};
-use kinglet::{
-    Hypothesis, Labels, Limits, LoadError, Model, Options, RunError, Sampling, Session, Vocab,
-};
+use kinglet::{Hypothesis, Labels, Limits, LoadError, Model, Options, RunError, Sampling, Session, Vocab};
 
 use crate::error::{Error, Result};
 use crate::retile;

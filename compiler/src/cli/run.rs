@@ -48,7 +48,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let how = args.decoding.how(longest)?;
     let drawn = args.sampling.draw(&args.decoding, longest, 0)?.is_some();
     if drawn && model.task() == Task::Label {
-        return Err(Usage("a model that labels draws nothing: leave out the options of sampling".into()).into());
+        return Err(
+            Usage("a model that labels draws nothing: leave out the options of sampling".into()).into()
+        );
     }
     // One is drawn; labels have one answer.
     let beam = if drawn || model.task() == Task::Label { 1 } else { args.decoding.beam_size };

@@ -114,7 +114,8 @@ impl<'a> Builder<'a> {
     /// Keys whose length does not matter: 16 bits that hold whatever the weights make of int8 values.
     fn mapped_keys(&mut self, product: &str, values: Signal, size: usize) -> Result<(Op, View)> {
         let weight = self.tensor(&format!("{product}.weight"))?;
-        let sums = weight.data.chunks_exact(width(weight)).map(|row| row.iter().map(|w| w.abs()).sum::<f32>());
+        let sums =
+            weight.data.chunks_exact(width(weight)).map(|row| row.iter().map(|w| w.abs()).sum::<f32>());
         let largest = 127.0 * values.scale() * f64::from(sums.fold(0.0, f32::max));
         let key = self.words(Extent::Once, size, integer_bits(largest, 30))?;
         let spec = LinearSpec {
@@ -150,7 +151,8 @@ impl<'a> Builder<'a> {
                     _ => ("w_q", "w_q.weight", "v"),
                 };
                 let tensor = self.tensor(&name(tensor))?;
-                let (op, query, query_bits) = self.query(config, &name(product), self.read(asks, tensor, 0))?;
+                let (op, query, query_bits) =
+                    self.query(config, &name(product), self.read(asks, tensor, 0))?;
                 ops.push(op);
                 let tensor = self.tensor(&name(&format!("{v}.weight")))?;
                 let (values, scale) = quantize::vector(&tensor.data);
@@ -163,7 +165,8 @@ impl<'a> Builder<'a> {
             AttentionKind::Cosine => {
                 let query = self.words(Extent::Once, usize::from(asks.view.width), STATE_BITS)?;
                 ops.push(Op::Norm(Norm { from: asks.view, form: Form::Length, to: query.view }));
-                let temperature = self.tensor(&name("temperature"))?.data.first().copied().unwrap_or_default();
+                let temperature =
+                    self.tensor(&name("temperature"))?.data.first().copied().unwrap_or_default();
                 if temperature < 0.0 {
                     return Err(Error::Model(format!(
                         "decoder.attention.temperature is at least 0 on a chip, found {temperature}"

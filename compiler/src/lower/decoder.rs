@@ -37,16 +37,16 @@ impl<'a> Builder<'a> {
         let decoder = &config.decoder;
         let (cell_reads, output_reads) = (config.cell_reads(), config.output_reads());
         let first = self.weights("decoder", "l0", decoder.cell)?.w_ih;
-        let projection =
-            config.projection().map(|_| self.tensor("decoder.projection.weight")).transpose()?;
+        let projection = config.projection().map(|_| self.tensor("decoder.projection.weight")).transpose()?;
         let out = if config.tie_embeddings { "decoder.embedding.weight" } else { "decoder.fc_out.weight" };
         let out = self.tensor(out)?;
         let (reader, product) = projection.map_or((out, OUTPUT), |tensor| (tensor, PROJECTION));
         let mut consumers = vec![Consumer { tensor: first, start: 0, product: "decoder.rnn.l0" }];
         let embedding = starts(&output_reads).find(|(part, _)| *part == Part::Embedding);
         consumers.extend(embedding.map(|(_, start)| Consumer { tensor: reader, start, product }));
-        let adds =
-            |layer: usize| decoder.residual && (layer > 0 || cell_reads == [(Part::Embedding, decoder.hidden)]);
+        let adds = |layer: usize| {
+            decoder.residual && (layer > 0 || cell_reads == [(Part::Embedding, decoder.hidden)])
+        };
         let embedding = self.tensor("decoder.embedding.weight")?;
         let token = Token::plan(self, embedding, &consumers, adds(0))?;
         let mut ops: Vec<Op> = token.lookup().into_iter().collect();
@@ -102,10 +102,8 @@ impl<'a> Builder<'a> {
         if let (Some(attended), Some(attention)) = (attended, &known.attention) {
             let context = self.attend(config, attention, state, &mut ops)?;
             let weight = self.tensor("decoder.attention.w_c.weight")?;
-            let joined = [
-                self.read(context, weight, 0),
-                self.read(state, weight, usize::from(context.view.width)),
-            ];
+            let joined =
+                [self.read(context, weight, 0), self.read(state, weight, usize::from(context.view.width))];
             let spec = LinearSpec {
                 name: "decoder.attention.w_c",
                 product: "decoder.attention.w_c",
@@ -154,12 +152,7 @@ impl<'a> Builder<'a> {
     }
 
     /// One label: the output layer at a source position; the logits' slot and fraction bits.
-    pub fn labeler(
-        &mut self,
-        outputs: Signal,
-        vocabulary: usize,
-        program: &mut Program,
-    ) -> Result<(u8, u8)> {
+    pub fn labeler(&mut self, outputs: Signal, vocabulary: usize, program: &mut Program) -> Result<(u8, u8)> {
         let out = self.tensor("decoder.fc_out.weight")?;
         let (op, logits) = self.logits(&[self.read(outputs, out, 0)], vocabulary, None)?;
         program.pass(Over::Once, &[op]);

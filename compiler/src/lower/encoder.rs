@@ -60,8 +60,7 @@ impl<'a> Builder<'a> {
             .iter()
             .map(|(_, suffix)| {
                 let tensor = self.weights("encoder", &format!("l0{suffix}"), encoder.cell)?.w_ih;
-                let product =
-                    if suffix.is_empty() { "encoder.rnn.l0" } else { "encoder.rnn.l0_reverse" };
+                let product = if suffix.is_empty() { "encoder.rnn.l0" } else { "encoder.rnn.l0_reverse" };
                 Ok(Consumer { tensor, start: 0, product })
             })
             .collect::<Result<_>>()?;
@@ -105,10 +104,8 @@ impl<'a> Builder<'a> {
                 let suffix = format!("l{layer}{suffix}");
                 let weights = self.weights("encoder", &suffix, encoder.cell)?;
                 let start = (place * encoder.hidden) as u16;
-                let part = |s: Signal| Signal {
-                    view: View { start, width: encoder.hidden as u16, ..s.view },
-                    ..s
-                };
+                let part =
+                    |s: Signal| Signal { view: View { start, width: encoder.hidden as u16, ..s.view }, ..s };
                 let spec = CellSpec {
                     name: &format!("encoder.rnn.{suffix}"),
                     cell: encoder.cell,

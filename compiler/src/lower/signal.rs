@@ -101,8 +101,7 @@ impl Builder<'_> {
 
     /// Layer normalization with the gains and biases of `name`.
     fn layer_norm(&mut self, name: &str, from: Signal, to: Signal) -> Result<Op> {
-        let (weight, bias) =
-            (self.tensor(&format!("{name}.weight"))?, self.tensor(&format!("{name}.bias"))?);
+        let (weight, bias) = (self.tensor(&format!("{name}.weight"))?, self.tensor(&format!("{name}.bias"))?);
         // The normal form has so many fraction bits.
         let half = (u16::BITS - (to.view.width - 1).leading_zeros()).div_ceil(2) as i32;
         let unit = power_of_two(to.bits - (STATE_BITS - half));
@@ -135,7 +134,9 @@ mod tests {
         let (a, b, to) = (signal(Kind::I16, 15), signal(Kind::I8, 7), signal(Kind::I16, 13));
         let Op::Add(add) = sum(a, Some(b), to).unwrap() else { panic!("a sum") };
         assert_eq!((add.up, add.down), ([0, 8], 2));
-        let Op::Add(copy) = sum(signal(Kind::I16, 9), None, signal(Kind::I8, 1)).unwrap() else { panic!("a copy") };
+        let Op::Add(copy) = sum(signal(Kind::I16, 9), None, signal(Kind::I8, 1)).unwrap() else {
+            panic!("a copy")
+        };
         assert_eq!((copy.b, copy.up, copy.down), (None, [0, 0], 8));
         let far = sum(a, Some(signal(Kind::I8, 1)), to).unwrap_err().to_string();
         assert!(far.contains("15 and 1 bits"), "{far}");
