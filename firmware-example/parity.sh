@@ -2,27 +2,28 @@
 # Decodes the same words on the desktop and on emulated boards, greedily and with a beam of 4, and compares token ids
 # and score bits. One line a machine, for each model; exit 1 unless all are identical.
 #
-#   ./parity.sh --model M.kgl [--model N.kgl ...] --words FILE [--limit N] [--all] [--json]
+#   ./parity.sh --model M.kgl [--model N.kgl ...] --words FILE [--limit N] [--all] [--cores "M0 M4"] [--json]
 #
 # FILE: a word a line, or a TSV whose first column is the word; all of them without a limit. A machine whose RAM cannot
 # hold a word refuses it; refused words are reported, not counted in "words", and allowed on the micro:bit alone. With
-# --all, Cortex-M0 code has all features of the runtime, as other cores have, and the micro:bit is left out.
+# --all, Cortex-M0 code has all features of the runtime, as other cores have, and the micro:bit is left out. With --cores, only
+# these run: m0, m3, m4, m7, m33, m55, rv32.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/scripts/common.sh"
 
-words= limit=0 json= all=
+words= limit=0 json= all= cores=
 : >"$tmp/models"
 while [ $# -gt 0 ]; do
     case $1 in
-    --model | --words | --limit)
+    --model | --words | --limit | --cores)
         [ $# -ge 2 ] || usage "$1 needs a value"
-        case $1 in --model) echo "$2" >>"$tmp/models" ;; --words) words=$2 ;; --limit) limit=$2 ;; esac
+        case $1 in --model) echo "$2" >>"$tmp/models" ;; --words) words=$2 ;; --limit) limit=$2 ;; --cores) cores=$2 ;; esac
         shift 2
         ;;
     --json) json=1 && shift ;;
     --all) all=1 && shift ;;
-    *) usage "unknown argument $1; it takes --model M.kgl [--model ...] --words FILE [--limit N] [--all] [--json]" ;;
+    *) usage "unknown argument $1; it takes --model M.kgl [--model ...] --words FILE [--limit N] [--all] [--cores LIST] [--json]" ;;
     esac
 done
 [ -s "$tmp/models" ] && [ -n "$words" ] || usage "--model and --words are needed"
@@ -45,6 +46,7 @@ desktop=$built
 # prepare MACHINE CORE TARGET FLAGS: builds, and notes what to run.
 prepare() {
     [ -z "$all" ] || [ "$1" != microbit ] || return 0
+    case " ${cores:-$2} " in *" $2 "*) ;; *) return 0 ;; esac
     if ! build "$3" "$4${all:+ --features all}" parity 2>"$tmp/log"; then
         if [ "$1" = microbit ] && grep -q "overflowed" "$tmp/log"; then
             echo "parity.sh: the model does not fit $1's flash; its code runs on mps2-an385 instead" >&2

@@ -6,7 +6,7 @@ use kinglet::blob::schema::{Activation, Attend, Energy, Extent, Form, Kind, Norm
 use kinglet_train::config::{AttentionKind, ModelConfig};
 
 use super::Builder;
-use super::product::{Columns, Input, LinearSpec, width};
+use super::product::{Columns, Input, LinearSpec, Seen, width};
 use super::signal::{STATE_BITS, Signal, integer_bits};
 use crate::error::{Error, Result};
 use crate::pack::Program;
@@ -41,18 +41,14 @@ impl<'a> Builder<'a> {
             AttentionKind::Additive => {
                 let weight = self.tensor(&name("w_k.weight"))?;
                 let bias = Some(self.tensor(&name("w_k.bias"))?);
-                let columns = Columns::part(weight, 0, width(weight), values.scale());
-                let input = Input { view: values.view, columns };
+                let input = self.read(values, weight, 0);
                 let (op, keys) = self.keys(&name("w_k"), input, bias, size, told)?;
                 (vec![op], keys, told)
             }
             AttentionKind::Concat => {
-                // What the columns behind the state's read begins anew.
-                let columns = Columns {
-                    seen: super::product::Seen::Input(0),
-                    ..self.read(values, self.tensor(&name("w_a.weight"))?, hidden).columns
-                };
-                let input = Input { view: values.view, columns };
+                // These columns stand behind the state's; what enters them is told by itself.
+                let read = self.read(values, self.tensor(&name("w_a.weight"))?, hidden);
+                let input = Input { columns: Columns { seen: Seen::Input(0), ..read.columns }, ..read };
                 let (op, keys) = self.keys(&name("w_a.key"), input, None, size, told)?;
                 (vec![op], keys, told)
             }
