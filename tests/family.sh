@@ -22,4 +22,4 @@ set --
 for blob in "$blobs"/*-"$kind".kgl; do
     set -- "$@" --model "$blob"
 done
-"$here/../firmware-example/parity.sh" "$@" --words "$blobs/words" --all --cores "m0 m4"
+"$here/../firmware-example/parity.sh" "$@" --words "$blobs/words" --all --together --cores "m0 m4"
