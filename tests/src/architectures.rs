@@ -49,14 +49,14 @@ pub fn all() -> Result<Vec<Architecture>> {
     files.iter().map(read).collect()
 }
 
-/// Training and dev pairs for a task: letters to the same from their end; letters with a label each, whether they are the same as the
-/// one before; the letters alone, of which vowels follow consonants.
+/// Training and dev pairs for a task: letters to the same from their end; letters with a label each, whether they come behind the one
+/// before in the alphabet, and behind a start mark whether they are even in number; letters in their order.
 pub fn corpus(config: &Config) -> Result<[Vec<Pair>; 2]> {
     let splits = tasks::generate(tasks::Task::Reverse, PAIRS, 1)?;
     let start = config.data.source_start;
     let label = |source: &str| {
         let letters: Vec<char> = source.chars().collect();
-        let whole = start.then(|| if letters.len() % 2 == 0 { "even" } else { "odd" });
+        let whole = start.then_some(if letters.len().is_multiple_of(2) { "even" } else { "odd" });
         let of = |at: usize| match at.checked_sub(1).map(|before| letters[before] < letters[at]) {
             None => "B-first",
             Some(true) => "B-up",
