@@ -52,6 +52,7 @@ step "firmware"
     tests/shell.sh
     ./parity.sh --model models/g2p.kgl --words ../tests/golden/words.txt
 )
+tests/family.sh
 
 step "tests"
 cargo test --workspace --quiet --doc

@@ -1,6 +1,8 @@
 //! The whole way from a trained network to a blob and its report.
 
+use kinglet::blob::schema;
 use kinglet::{Limits, Model};
+use kinglet_train::config::Task;
 use kinglet_train::data::Pair;
 use kinglet_train::data::corpus::group;
 use kinglet_train::vocab::Vocab;
@@ -12,7 +14,7 @@ use crate::describe::{self, Ram};
 use crate::desktop::{self, Buffer, Image};
 use crate::error::{Error, Result};
 use crate::kinds::Kinds;
-use crate::lower::{Lowered, Plan, Source, expressible, lower};
+use crate::lower::{Lowered, Plan, Source, lower};
 use crate::mixed::{self, Bounds, Choice};
 use crate::report::{Alternative, Picture, Report};
 use crate::time::Lengths;
@@ -65,14 +67,14 @@ pub struct Compiled {
 ///
 /// # Errors
 /// [`Error::Calibration`] without dev pairs or with broken weights, [`Error::Model`] when the network does not fit the
-/// format, [`Error::TooLarge`] when a bound cannot be met.
+/// format, or when weights are to be chosen for a model that generates and has no answers to compare, [`Error::TooLarge`] when a bound cannot be met.
 pub fn compile(source: Source<'_>, dev: &[Pair], options: &Options) -> Result<Compiled> {
-    // Before anything is measured.
-    expressible(&source.model.config)?;
     let examples: Vec<Example> = dev.iter().map(|pair| example(source, pair)).collect();
     let (calibrate, others) = split(&examples, options.calibration_pairs);
     let unseen = if others.is_empty() { &calibrate } else { &others };
-    let compared = first_sources(dev, options.evaluation_sources);
+    // What follows from no source is not right or wrong.
+    let generates = source.model.config.task == Task::Generate;
+    let compared = first_sources(dev, if generates { 0 } else { options.evaluation_sources });
     let mut alternatives = Vec::new();
     let beams = [1, if options.plan.beam > 1 { options.plan.beam } else { BEAM }];
     let reference = (!compared.is_empty())
@@ -83,6 +85,11 @@ pub fn compile(source: Source<'_>, dev: &[Pair], options: &Options) -> Result<Co
             let observed = Observed::observe(source.model, &calibrate)?;
             let with = |kinds: &Kinds| quantized(source, &observed, kinds, options);
             let (kinds, choice) = match options.plan.mixed {
+                Some(_) if generates => {
+                    return Err(Error::Model(
+                        "weights are chosen by answers to sources, which a model that generates has not: name their kinds".into(),
+                    ));
+                }
                 Some(bounds) => {
                     let (kinds, choice) = mixed(source, dev, unseen, bounds, options, with)?;
                     (kinds, Some(choice))
@@ -251,6 +258,9 @@ fn ram_advice(model: &Model<'_>, limits: Limits, allowed: usize) -> String {
 fn pictures(model: &Model<'_>, dev: &[Pair]) -> Result<Vec<Picture>> {
     let mut buffer = Buffer::default();
     let mut pictures = Vec::new();
+    if model.task() != schema::Task::Transduce {
+        return Ok(pictures);
+    }
     let mark = || "\u{23ce}".to_owned();
     for pair in spread(dev, PICTURES) {
         let answer = desktop::decode(model, &mut buffer, &pair.source, &kinglet::Options::default())?;

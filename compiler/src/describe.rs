@@ -181,15 +181,23 @@ fn roles(model: &Model<'_>) -> Vec<String> {
                 }
                 match op {
                     Op::Attend(o) => {
-                        name(o.query, "attention query".into());
-                        name(o.keys, "attention keys".into());
+                        // A product may ask with a state, and for the values themselves.
+                        if matches!(o.energy, Energy::Additive { .. }) {
+                            name(o.query, "attention query".into());
+                        }
                         name(o.values, "encoder outputs (attention values)".into());
+                        name(o.keys, "attention keys".into());
                         name(o.to.slot, "attention context".into());
                     }
                     Op::Embed(o) => name(o.to.slot, format!("{side} embedding")),
                     Op::Lstm(o) => name(o.cell, format!("{side} cell state {layer}")),
                     Op::Add(o) => name(o.to.slot, format!("{side} sum")),
                     Op::Norm(o) => name(o.to.slot, format!("{side} normal form")),
+                    // Elman's cell.
+                    Op::Linear(o) if o.inputs.contains(&o.to) => {
+                        layer += 1;
+                        name(o.to.slot, format!("{side} hidden state {layer}"));
+                    }
                     Op::Linear(_) | Op::Gru(_) => {}
                 }
                 if let Op::Gru(Gru { out: Some(out), .. }) | Op::Lstm(Lstm { out: Some(out), .. }) = op {

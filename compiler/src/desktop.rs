@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::path::Path;
 
-use kinglet::blob::schema::Tokens;
-use kinglet::{Limits, LoadError, Model, Options, RunError, Session, Vocab};
+use kinglet::blob::schema::{Task, Tokens};
+use kinglet::{Hypothesis, Labels, Limits, LoadError, Model, Options, RunError, Sampling, Session, Vocab};
 
 use crate::error::{Error, Result};
 use crate::retile;
@@ -31,6 +31,33 @@ pub struct Answer {
     pub unknown: usize,
     /// Best first; empty for a text without tokens.
     pub hypotheses: Vec<Decoded>,
+}
+
+/// How targets are found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum How {
+    /// By search; greedy when the beam is 1.
+    Search(Options),
+    /// Likewise, with a penalty for what attention left out (Wu et al. 2016).
+    Covering(Options, f32),
+    /// By chance, from a seed.
+    Draw(Sampling, u64),
+}
+
+impl From<&Options> for How {
+    fn from(options: &Options) -> Self {
+        Self::Search(*options)
+    }
+}
+
+impl How {
+    /// Beam, and the most tokens of a target.
+    fn size(&self) -> (u8, u16) {
+        match self {
+            Self::Search(options) | Self::Covering(options, _) => (options.beam_size, options.max_len),
+            Self::Draw(sampling, _) => (1, sampling.max_len),
+        }
+    }
 }
 
 /// Attention weights of one hypothesis: for each of its tokens and the end mark, one weight a source token.
@@ -120,34 +147,45 @@ impl Image {
 }
 
 /// Limits that fit a text: the planned ones, or longer where the text or the options ask for it.
-fn limits(model: &Model<'_>, text: &str, options: &Options) -> Limits {
-    let planned = model.limits(options.beam_size);
+fn limits(model: &Model<'_>, text: &str, how: &How) -> Limits {
+    let (beam, max_len) = how.size();
+    let planned = model.limits(beam);
     let tokens = model.source().cut(text).take(usize::from(MAX_LENGTH)).count() + model.source().marks();
-    let target = if options.max_len == u16::MAX { planned.target } else { options.max_len };
+    let target = if max_len == u16::MAX { planned.target } else { max_len };
     Limits {
         source: planned.source.max(tokens.min(MAX_LENGTH.into()) as u16),
         target: target.clamp(1, MAX_LENGTH),
+        coverage: matches!(how, How::Covering(..)),
         ..planned
     }
 }
 
-/// Searches for targets of one text; greedy when the beam is 1.
+/// Targets of one text, or what goes on with it. A model that labels has one answer, however it is asked: a label a source token.
 ///
 /// # Errors
 /// [`Error::Run`] when options are out of range or the text is longer than the runtime takes.
-pub fn decode(model: &Model<'_>, buffer: &mut Buffer, text: &str, options: &Options) -> Result<Answer> {
-    let limits = limits(model, text, options);
+pub fn decode(model: &Model<'_>, buffer: &mut Buffer, text: &str, how: impl Into<How>) -> Result<Answer> {
+    let how = how.into();
+    let limits = limits(model, text, &how);
     let mut session = Session::new(model, buffer.get(model.ram(&limits)), limits).map_err(run)?;
     let unknown = match session.read_text(text.as_bytes()) {
         Ok(read) => read.unknown,
         Err(RunError::SourceEmpty) => return Ok(Answer::default()),
         Err(e) => return Err(run(e)),
     };
-    let found = session.beam(options).map_err(run)?;
-    let hypotheses = found
-        .iter()
-        .map(|h| Decoded { tokens: h.tokens.to_vec(), score: h.score, log_prob: h.log_prob })
-        .collect();
+    let decoded =
+        |h: Hypothesis<'_>| Decoded { tokens: h.tokens.to_vec(), score: h.score, log_prob: h.log_prob };
+    let hypotheses = match (model.task(), how) {
+        (Task::Label, _) => {
+            let Labels { tokens, log_prob } = session.label().map_err(run)?;
+            vec![Decoded { tokens: tokens.to_vec(), score: log_prob, log_prob }]
+        }
+        (_, How::Search(options)) => session.beam(&options).map_err(run)?.iter().map(decoded).collect(),
+        (_, How::Covering(options, penalty)) => {
+            session.beam_covering(&options, penalty).map_err(run)?.iter().map(decoded).collect()
+        }
+        (_, How::Draw(sampling, seed)) => vec![decoded(session.sample(&sampling, seed).map_err(run)?)],
+    };
     Ok(Answer { unknown, hypotheses })
 }
 
@@ -156,7 +194,7 @@ pub fn decode(model: &Model<'_>, buffer: &mut Buffer, text: &str, options: &Opti
 /// # Errors
 /// [`Error::Run`] as for [`decode`].
 pub fn align(model: &Model<'_>, buffer: &mut Buffer, text: &str, tokens: &[u16]) -> Result<Alignment> {
-    let limits = limits(model, text, &Options::default());
+    let limits = limits(model, text, &(&Options::default()).into());
     let mut session = Session::new(model, buffer.get(model.ram(&limits)), limits).map_err(run)?;
     session.read_text(text.as_bytes()).map_err(run)?;
     let mut alignment = Alignment::new();
@@ -175,13 +213,14 @@ pub fn align(model: &Model<'_>, buffer: &mut Buffer, text: &str, tokens: &[u16])
 pub fn decode_all(
     model: &Model<'_>,
     texts: &[&str],
-    options: &Options,
+    how: impl Into<How>,
     threads: usize,
 ) -> Result<Vec<Answer>> {
+    let how = how.into();
     let part = texts.len().div_ceil(threads.max(1)).max(1);
     let decode_part = |texts: &[&str]| -> Result<Vec<Answer>> {
         let mut buffer = Buffer::default();
-        texts.iter().map(|text| decode(model, &mut buffer, text, options)).collect()
+        texts.iter().map(|text| decode(model, &mut buffer, text, how)).collect()
     };
     let parts: Vec<Result<Vec<Answer>>> = std::thread::scope(|scope| {
         let running: Vec<_> =
@@ -197,7 +236,15 @@ pub fn decode_all(
 
 /// Ids of a source's tokens, without marks.
 pub fn source_ids(model: &Model<'_>, text: &str) -> Vec<u16> {
-    let vocab = model.source();
+    ids(model.source(), text)
+}
+
+/// Ids of a target's tokens, without marks.
+pub fn target_ids(model: &Model<'_>, text: &str) -> Vec<u16> {
+    ids(model.target(), text)
+}
+
+fn ids(vocab: Vocab<'_>, text: &str) -> Vec<u16> {
     // No token is of less than one piece.
     let ids = vec![Cell::new(0); vocab.cut(text).count()];
     let (len, _) = vocab.encode(text, &ids).expect("there is room for all pieces");

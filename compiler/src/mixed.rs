@@ -6,6 +6,7 @@
 
 use core::f64::consts::LN_2;
 
+use kinglet::blob::schema::Task;
 use kinglet::{Limits, Model, Session};
 use kinglet_train::config::ModelConfig;
 use kinglet_train::quant;
@@ -173,20 +174,26 @@ fn example_loss(model: &Model<'_>, buffer: &mut Buffer, example: &Example) -> Re
     let ids = |ids: &[u32]| -> Vec<u16> { ids.iter().map(|&id| id as u16).collect() };
     let (source, target) = (ids(&example.source), ids(&example.target));
     let mut session = Session::new(model, buffer.get(model.ram(&limits)), limits).map_err(refused)?;
-    session.read_ids(&source).map_err(refused)?;
     let unit = LN_2 / f64::from(1u32 << model.description().logit_bits);
-    let mut loss = 0.0;
-    let forced = &target[..target.len().saturating_sub(1)];
-    session
-        .force(forced, |step, logits| {
-            let value = |logit: &core::cell::Cell<i16>| f64::from(logit.get()) * unit;
-            let largest = logits.iter().map(value).fold(f64::NEG_INFINITY, f64::max);
-            let sum = logits.iter().map(|logit| libm::exp(value(logit) - largest)).sum::<f64>();
-            let wanted = target.get(step).and_then(|&id| logits.get(usize::from(id))).map_or(largest, value);
-            loss += largest + libm::log(sum) - wanted;
-        })
-        .map_err(refused)?;
-    Ok(loss)
+    let mut sum = 0.0;
+    let mut add = |step: usize, logits: &[core::cell::Cell<i16>]| {
+        let value = |logit: &core::cell::Cell<i16>| f64::from(logit.get()) * unit;
+        let largest = logits.iter().map(value).fold(f64::NEG_INFINITY, f64::max);
+        let all = logits.iter().map(|logit| libm::exp(value(logit) - largest)).sum::<f64>();
+        let wanted = target.get(step).and_then(|&id| logits.get(usize::from(id))).map_or(largest, value);
+        sum += largest + libm::log(all) - wanted;
+    };
+    // A model that generates begins with nothing.
+    let source = if model.task() == Task::Generate { &[][..] } else { &source };
+    session.read_ids(source).map_err(refused)?;
+    match model.task() {
+        Task::Label => _ = session.label_with(|label| add(label.position, label.logits)).map_err(refused)?,
+        Task::Transduce | Task::Generate => {
+            let forced = &target[..target.len().saturating_sub(1)];
+            session.force(forced, add).map_err(refused)?;
+        }
+    }
+    Ok(sum)
 }
 
 #[cfg(test)]

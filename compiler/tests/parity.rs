@@ -259,23 +259,6 @@ fn kinds_that_are_not_packed_and_products_that_are_not_there_are_refused() {
 }
 
 #[test]
-fn forms_without_a_program_are_refused_by_name() {
-    type Change = fn(&mut ModelConfig);
-    let forms: [(Change, &str); 4] = [
-        (|c| c.encoder.cell = Cell::Peephole, "model.encoder.cell = \"peephole\""),
-        (|c| c.attention.kind = AttentionKind::General, "model.attention.kind = \"general\""),
-        (|c| c.decoder.norm = true, "model.decoder.norm = true"),
-        (|c| c.tie_embeddings = true, "model.tie_embeddings = true"),
-    ];
-    for (change, name) in forms {
-        let mut config = ModelConfig::default();
-        change(&mut config);
-        let refused = build(&network(&config, 1), &options(Fold::Auto)).unwrap_err();
-        assert!(matches!(&refused, Error::Model(reason) if reason.contains(name)), "{refused}");
-    }
-}
-
-#[test]
 fn weights_are_chosen_by_their_loss_until_the_bound() {
     let network = network(&ModelConfig::default(), 3);
     let int8 = build(&network, &options(Fold::Auto)).unwrap().report.blob_bytes;

@@ -146,7 +146,7 @@ pub struct Args {
 /// Whatever reading the checkpoint and the pairs, [`compile()`], or writing the blob gives.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::load(&args.checkpoint)?;
-    let dev = corpus::read(&args.dev)?;
+    let dev = corpus::read_for(&args.dev, &checkpoint.config)?;
     let stem = args.output.file_stem().unwrap_or_default().to_string_lossy();
     let mut options = options(&checkpoint, args.name.as_deref().unwrap_or(&stem));
     let plan = &mut options.plan;

@@ -68,6 +68,7 @@ struct Contents {
     bytes: usize,
     data_bytes: usize,
     crc: u32,
+    task: String,
     source: Vocabulary,
     target: Vocabulary,
     max_source: u16,
@@ -98,6 +99,7 @@ impl Contents {
             bytes,
             data_bytes: model.data().len(),
             crc: model.crc(),
+            task: model.task().to_string(),
             source: vocabulary(model.source()),
             target: vocabulary(model.target()),
             max_source: planned.source,
@@ -119,6 +121,7 @@ impl Display for Contents {
             "{}: format {}, {} bytes ({} of tensors), CRC {:08x}",
             self.name, self.format, self.bytes, self.data_bytes, self.crc
         )?;
+        writeln!(f, "task: {}", self.task)?;
         writeln!(
             f,
             "source: {} tokens ({}), at most {} with marks; target: {} tokens ({}), at most {}\n",

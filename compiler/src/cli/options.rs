@@ -1,7 +1,9 @@
 //! Decoding options, the same for every command that runs a blob.
 
-use kinglet::Options;
+use kinglet::{Options, Sampling};
 use kinglet_train::cli::Usage;
+
+use crate::desktop::How;
 
 /// How to search for the best target.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
@@ -19,6 +21,9 @@ pub struct DecodingArgs {
     /// Fewest tokens of a hypothesis
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub min_decoding_length: u16,
+    /// Weight in the score of what attention left out of the source (Wu et al. 2016), 0 to 10; needs a model with attention
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub coverage_penalty: f32,
 }
 
 impl DecodingArgs {
@@ -39,6 +44,69 @@ impl DecodingArgs {
         }
         Ok(Options { beam_size: self.beam_size, length_penalty: self.length_penalty, min_len, max_len })
     }
+
+    /// Likewise, with the coverage penalty.
+    ///
+    /// # Errors
+    /// As [`DecodingArgs::search`].
+    pub fn how(&self, max_target: u16) -> Result<How, Usage> {
+        let options = self.search(max_target)?;
+        let penalty = self.coverage_penalty;
+        if !(0.0..=10.0).contains(&penalty) {
+            return Err(Usage(format!("--coverage-penalty must be 0 to 10, found {penalty}")));
+        }
+        Ok(if penalty > 0.0 { How::Covering(options, penalty) } else { How::Search(options) })
+    }
+}
+
+/// How to draw targets by chance, in place of a search.
+#[derive(Debug, Clone, PartialEq, clap::Args)]
+#[command(next_help_heading = "Sampling")]
+pub struct SamplingArgs {
+    /// Draw targets by chance; one seed, one text. Lines count it up [default: 1 where another option of sampling is given]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// What logits are divided by, 1/16 to 16: below 1 the probable becomes more so [default: 1]
+    #[arg(long, value_name = "T")]
+    pub sampling_temperature: Option<f32>,
+    /// Draw from so many of the most probable tokens only; 0 is all [default: 0]
+    #[arg(long, value_name = "K")]
+    pub sampling_topk: Option<u16>,
+    /// Draw from the most probable tokens only that have this probability together [default: 1]
+    #[arg(long, value_name = "P")]
+    pub sampling_topp: Option<f32>,
+}
+
+impl SamplingArgs {
+    /// How to draw the targets of line `line`, from 0, if any of the options was given.
+    ///
+    /// # Errors
+    /// [`Usage`] when a number is out of range.
+    pub fn draw(&self, decoding: &DecodingArgs, max_target: u16, line: u64) -> Result<Option<How>, Usage> {
+        let Self { seed, sampling_temperature, sampling_topk, sampling_topp } = self;
+        let given = [
+            seed.is_some(),
+            sampling_temperature.is_some(),
+            sampling_topk.is_some(),
+            sampling_topp.is_some(),
+        ];
+        if !given.contains(&true) {
+            return Ok(None);
+        }
+        let Options { min_len, max_len, .. } = decoding.search(max_target)?;
+        let default = Sampling::default();
+        let (temperature, top_p) =
+            (sampling_temperature.unwrap_or(default.temperature), sampling_topp.unwrap_or(default.top_p));
+        if !(0.0625..=16.0).contains(&temperature) {
+            return Err(Usage(format!("--sampling-temperature must be 1/16 to 16, found {temperature}")));
+        }
+        if !(top_p > 0.0 && top_p <= 1.0) {
+            return Err(Usage(format!("--sampling-topp must be above 0 and at most 1, found {top_p}")));
+        }
+        let top_k = sampling_topk.unwrap_or(default.top_k);
+        let sampling = Sampling { temperature, top_k, top_p, min_len, max_len, ..default };
+        Ok(Some(How::Draw(sampling, seed.unwrap_or(1).wrapping_add(line))))
+    }
 }
 
 #[cfg(test)]
@@ -50,6 +118,25 @@ mod tests {
     struct Command {
         #[command(flatten)]
         decoding: DecodingArgs,
+        #[command(flatten)]
+        sampling: SamplingArgs,
+    }
+
+    fn how(args: &[&str]) -> Result<Option<How>, String> {
+        let command = Command::try_parse_from([&["x"], args].concat()).map_err(|e| e.to_string())?;
+        command.sampling.draw(&command.decoding, 40, 2).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn any_option_of_sampling_draws() {
+        assert_eq!(how(&[]).unwrap(), None);
+        let sampling = Sampling { max_len: 40, ..Sampling::default() };
+        assert_eq!(how(&["--seed", "7"]).unwrap(), Some(How::Draw(sampling, 9)));
+        let some = Sampling { top_k: 3, temperature: 0.5, ..sampling };
+        let found = how(&["--sampling-topk", "3", "--sampling-temperature", "0.5"]).unwrap();
+        assert_eq!(found, Some(How::Draw(some, 3)));
+        assert!(how(&["--sampling-topp", "0"]).unwrap_err().contains("above 0"));
+        assert!(how(&["--sampling-temperature", "0.01"]).unwrap_err().contains("1/16 to 16"));
     }
 
     fn search(args: &[&str]) -> Result<Options, String> {
@@ -66,5 +153,7 @@ mod tests {
         assert!(search(&["--beam-size", "9"]).is_err());
         assert!(search(&["--length-penalty", "nan"]).unwrap_err().contains("0 to 10"));
         assert!(search(&["--length-penalty", "-0.5"]).is_err());
+        let command = Command::try_parse_from(["x", "--coverage-penalty", "11"]).unwrap();
+        assert!(command.decoding.how(40).unwrap_err().to_string().contains("0 to 10"));
     }
 }

@@ -5,14 +5,15 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use kinglet::{Model, Options};
+use kinglet::Model;
+use kinglet::blob::schema::Task;
 use kinglet_train::cli::Usage;
 
 use super::attention;
-use super::options::DecodingArgs;
-use crate::desktop::{self, Buffer, Image};
+use super::options::{DecodingArgs, SamplingArgs};
+use crate::desktop::{self, Buffer, How, Image};
 
-/// Decode lines of standard input to lines of standard output with a blob
+/// Decode lines of standard input to lines of standard output with a blob; one that generates goes on with them
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The blob
@@ -32,6 +33,8 @@ pub struct Args {
     return_attention: bool,
     #[command(flatten)]
     decoding: DecodingArgs,
+    #[command(flatten)]
+    sampling: SamplingArgs,
 }
 
 /// Decodes as the arguments say.
@@ -41,15 +44,24 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let image = Image::read(&args.blob)?;
     let model = image.model();
-    let options = args.decoding.search(model.limits(1).target)?;
-    let wanted = args.num_hypotheses.unwrap_or(if args.n_best { options.beam_size } else { 1 });
-    if wanted > options.beam_size {
+    let longest = model.limits(1).target;
+    let how = args.decoding.how(longest)?;
+    let drawn = args.sampling.draw(&args.decoding, longest, 0)?.is_some();
+    if drawn && model.task() == Task::Label {
+        return Err(
+            Usage("a model that labels draws nothing: leave out the options of sampling".into()).into()
+        );
+    }
+    // One is drawn; labels have one answer.
+    let beam = if drawn || model.task() == Task::Label { 1 } else { args.decoding.beam_size };
+    let wanted = args.num_hypotheses.unwrap_or(if args.n_best { beam } else { 1 });
+    if wanted > beam {
         return Err(Usage(format!("--num-hypotheses {wanted} needs --beam-size {wanted} or more")).into());
     }
     let mut runner = Runner {
         args,
         model,
-        options,
+        how,
         wanted: usize::from(wanted),
         buffer: Buffer::default(),
         line: 0,
@@ -65,7 +77,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 struct Runner<'a> {
     args: &'a Args,
     model: Model<'a>,
-    options: Options,
+    how: How,
     wanted: usize,
     buffer: Buffer,
     /// Number of the present line, from 1.
@@ -101,7 +113,9 @@ impl Runner<'_> {
 
     /// Appends the output for one line.
     fn decode(&mut self, text: &str, out: &mut String) -> anyhow::Result<()> {
-        let answer = desktop::decode(&self.model, &mut self.buffer, text, &self.options)?;
+        let (args, line) = (self.args, self.line as u64 - 1);
+        let drawn = args.sampling.draw(&args.decoding, self.model.limits(1).target, line)?;
+        let answer = desktop::decode(&self.model, &mut self.buffer, text, drawn.unwrap_or(self.how))?;
         self.unknown += answer.unknown;
         if answer.hypotheses.is_empty() {
             eprintln!("kinglet: standard input:{}: empty line, gives an empty line", self.line);

@@ -1,30 +1,23 @@
-//! The encode program: encoder layers, the bridge to the decoder's state, the attention's keys.
+//! The encode program: encoder layers, and the bridge to the decoder's state.
 
 use kinglet::blob::schema::{Activation, Extent, Kind, Op, Over, View};
-use kinglet_train::config::{AttentionKind, Bridge, ModelConfig};
+use kinglet_train::config::{Bridge, Cell, ModelConfig, Task};
 
 use super::cells::CellSpec;
-use super::product::{Columns, Input, LinearSpec};
+use super::product::LinearSpec;
+use super::signal::{STATE_BITS, Signal, sum};
 use super::token::{Consumer, Token};
 use super::{Builder, State};
 use crate::error::Result;
 use crate::pack::Program;
-use crate::quantize::{GATE, Width, power_of_two};
-
-/// Key units are told to the device in 2^-18.
-const KEY_SCALE_BITS: i32 = 18;
+use crate::quantize::{GATE, Width};
 
 /// What the encoder leaves behind.
 pub struct Encoded {
-    /// Rows of the top layer's outputs, when something reads them.
-    outputs: Option<u8>,
-}
-
-/// What the step program needs for attention.
-pub struct Attention {
-    pub keys: u8,
-    pub key_scale: u16,
-    pub values: u8,
+    /// Rows of what the top layer puts out, when something reads them: int8.
+    pub outputs: Option<Signal>,
+    /// Final states of the top layer, a direction each.
+    pub top: Vec<State>,
 }
 
 impl<'a> Builder<'a> {
@@ -33,9 +26,16 @@ impl<'a> Builder<'a> {
         let decoder = &config.decoder;
         (0..decoder.layers)
             .map(|layer| {
-                if config.bridge == Bridge::Copy && decoder.cell.keeps_cell() {
+                if copies(config) {
                     // The encoder's share of what saturates is told too.
-                    self.grid(&format!("encoder.rnn.l{layer}.cell"))?;
+                    let quantity = match decoder.cell {
+                        Cell::Lstm | Cell::Peephole => Some("cell"),
+                        Cell::Relu => Some("hidden"),
+                        Cell::Gru | Cell::Rnn => None,
+                    };
+                    if let Some(quantity) = quantity {
+                        self.grid(&format!("encoder.rnn.l{layer}.{quantity}"))?;
+                    }
                 }
                 let name = format!("decoder.rnn.l{layer}");
                 self.state(Extent::Hypothesis, decoder.cell, decoder.hidden, &name)
@@ -43,7 +43,7 @@ impl<'a> Builder<'a> {
             .collect()
     }
 
-    /// Encoder layers and bridge.
+    /// Encoder layers and bridge; `decoder` has states where there is a decoder.
     pub fn encoder(
         &mut self,
         config: &ModelConfig,
@@ -51,73 +51,114 @@ impl<'a> Builder<'a> {
         program: &mut Program,
     ) -> Result<Encoded> {
         let encoder = &config.encoder;
-        let directions: &[(Over, &str)] = if encoder.bidirectional {
-            &[(Over::Forward, ""), (Over::Backward, "_reverse")]
-        } else {
-            &[(Over::Forward, "")]
+        let directions: &[(Over, &str)] = match (encoder.bidirectional, encoder.reverse) {
+            (true, _) => &[(Over::Forward, ""), (Over::Backward, "_reverse")],
+            (false, true) => &[(Over::Backward, "")],
+            (false, false) => &[(Over::Forward, "")],
         };
         let consumers: Vec<Consumer<'a>> = directions
             .iter()
-            .map(|(over, suffix)| {
-                let tensor = self.weights("encoder", &format!("l0{suffix}"))?.w_ih;
-                let product =
-                    if *over == Over::Backward { "encoder.rnn.l0_reverse" } else { "encoder.rnn.l0" };
+            .map(|(_, suffix)| {
+                let tensor = self.weights("encoder", &format!("l0{suffix}"), encoder.cell)?.w_ih;
+                let product = if suffix.is_empty() { "encoder.rnn.l0" } else { "encoder.rnn.l0_reverse" };
                 Ok(Consumer { tensor, start: 0, product })
             })
             .collect::<Result<_>>()?;
-        let token = Token::plan(self, self.tensor("encoder.embedding.weight")?, &consumers)?;
+        let width = config.memory();
+        let adds = |layer: usize| encoder.residual && (layer > 0 || width == encoder.embedding);
+        let embedding = self.tensor("encoder.embedding.weight")?;
+        let token = Token::plan(self, embedding, &consumers, adds(0))?;
+        let lookup = |layer: usize, needed: bool| token.lookup().filter(|_| layer == 0 && needed);
 
-        let width = directions.len() * encoder.hidden;
+        let reads_top = config.attends() || config.task == Task::Label;
         let mut rows = Vec::new();
-        let mut below: Option<u8> = None;
+        let mut below: Option<Signal> = None;
         let mut top = Vec::new();
         for layer in 0..encoder.layers {
-            let last = layer + 1 == encoder.layers;
-            let out = if last && config.attention.kind == AttentionKind::None {
+            let to = if layer + 1 == encoder.layers && !reads_top {
                 None
             } else {
                 // Two slots are enough: a layer reads the one and writes the other.
                 if rows.len() < 2 {
                     rows.push(self.slot(Extent::Source, Kind::I8, width)?);
                 }
-                Some(rows[layer % 2])
+                Some(self.whole(rows[layer % 2]))
             };
+            let x = if layer == 0 { token.signal() } else { below }.filter(|_| adds(layer));
+            // Where one direction's states are not put out as they are, no row of them is.
+            let connects = to.is_some() && (x.is_some() || encoder.norm);
+            let at_once = connects && directions.len() == 1;
             top.clear();
+            for (_, suffix) in directions {
+                let name = format!("encoder.rnn.l{layer}{suffix}");
+                top.push(if copies(config) {
+                    decoder[layer]
+                } else {
+                    self.state(Extent::Once, encoder.cell, encoder.hidden, &name)?
+                });
+            }
+            let bits = top.iter().map(|state| state.bits).min().expect("a direction") - 8;
+            let states = to.map(|view| Signal { view, kind: Kind::I8, bits });
+            let mut out = states;
             for (place, (over, suffix)) in directions.iter().enumerate() {
                 let suffix = format!("l{layer}{suffix}");
-                let name = format!("encoder.rnn.{suffix}");
-                let weights = self.weights("encoder", &suffix)?;
-                let state = match config.bridge {
-                    Bridge::Copy => decoder[layer],
-                    Bridge::Linear => self.state(Extent::Once, encoder.cell, encoder.hidden, &name)?,
-                };
-                top.push(state);
+                let weights = self.weights("encoder", &suffix, encoder.cell)?;
                 let start = (place * encoder.hidden) as u16;
+                let part =
+                    |s: Signal| Signal { view: View { start, width: encoder.hidden as u16, ..s.view }, ..s };
                 let spec = CellSpec {
-                    name: &name,
+                    name: &format!("encoder.rnn.{suffix}"),
                     cell: encoder.cell,
                     weights,
                     token: (layer == 0).then_some(&token),
-                    inputs: below
-                        .map(|slot| Input { view: self.whole(slot), columns: Columns::whole(weights.w_ih) })
-                        .into_iter()
-                        .collect(),
-                    state,
-                    out: out.map(|slot| View { slot, start, width: encoder.hidden as u16 }),
+                    inputs: below.map(|below| self.read(below, weights.w_ih, 0)).into_iter().collect(),
+                    state: top[place],
+                    out: states.filter(|_| !at_once).map(part),
                 };
-                let cell = self.cell(spec)?;
-                let needs_lookup = matches!(&cell, Op::Gru(g) if g.table.is_none())
-                    || matches!(&cell, Op::Lstm(l) if l.table.is_none());
-                let lookup = token.lookup().filter(|_| layer == 0 && needs_lookup);
-                program.pass(*over, &lookup.into_iter().chain([cell]).collect::<Vec<Op>>());
+                let needed = token.input(weights.w_ih).is_some() || (at_once && x.is_some());
+                let mut ops: Vec<Op> = lookup(layer, needed).into_iter().collect();
+                ops.extend(self.cell(spec)?);
+                if let Some(to) = to.filter(|_| at_once) {
+                    let h = top[place].signal();
+                    let (more, signal) =
+                        self.connect(("encoder", layer), h, x, encoder.norm, (to, Kind::I8))?;
+                    ops.extend(more);
+                    out = Some(signal);
+                }
+                program.pass(*over, &ops);
+            }
+            if let Some(h) = states.filter(|_| connects && !at_once) {
+                let mut ops: Vec<Op> = lookup(layer, x.is_some()).into_iter().collect();
+                let (more, signal) =
+                    self.connect(("encoder", layer), h, x, encoder.norm, (h.view, Kind::I8))?;
+                ops.extend(more);
+                program.pass(Over::Forward, &ops);
+                out = Some(signal);
             }
             below = out;
         }
-        if config.bridge == Bridge::Linear {
+        if config.task == Task::Transduce && config.bridge == Bridge::Linear {
             let ops = self.bridge(&top, decoder)?;
             program.pass(Over::Once, &ops);
         }
-        Ok(Encoded { outputs: below })
+        Ok(Encoded { outputs: below, top })
+    }
+
+    /// The encoder's final states where every step reads them: int8, a row a hypothesis, since those outlive the encode program.
+    pub fn final_states(&mut self, encoded: &Encoded, program: &mut Program) -> Result<Signal> {
+        let width = encoded.top.iter().map(|state| usize::from(state.units)).sum();
+        let slot = self.slot(Extent::Hypothesis, Kind::I8, width)?;
+        let bits = encoded.top.iter().map(|state| state.bits).min().expect("a direction") - 8;
+        let all = Signal { view: self.whole(slot), kind: Kind::I8, bits };
+        let mut ops = Vec::new();
+        let mut start = 0;
+        for state in &encoded.top {
+            let view = View { start, width: state.units, ..all.view };
+            ops.push(sum(state.signal(), None, Signal { view, ..all })?);
+            start += state.units;
+        }
+        program.pass(Over::Once, &ops);
+        Ok(all)
     }
 
     /// `tanh(W [h_forward; h_backward] + b)` cut into the decoder's states: all hidden states, then all cells.
@@ -127,11 +168,10 @@ impl<'a> Builder<'a> {
         let mut start = 0;
         for state in top {
             let units = usize::from(state.units);
-            inputs
-                .push(Input { view: self.whole(state.hidden), columns: Columns::part(weight, start, units) });
+            inputs.push(self.read(state.signal(), weight, start));
             start += units;
         }
-        let hidden = decoder.iter().map(|s| (s.hidden, 0));
+        let hidden = decoder.iter().map(|s| (s.hidden, (STATE_BITS - s.bits) as u8));
         let cells = decoder.iter().filter_map(|s| Some((s.cell?, 15 - s.cell_bits)));
         let targets: Vec<(u8, u8)> = hidden.chain(cells).collect();
         let mut row = 0;
@@ -155,37 +195,9 @@ impl<'a> Builder<'a> {
         }
         Ok(ops)
     }
+}
 
-    /// The keys of additive attention, one row a source position.
-    pub fn attention(
-        &mut self,
-        config: &ModelConfig,
-        encoded: &Encoded,
-        program: &mut Program,
-    ) -> Result<Attention> {
-        let values = encoded.outputs.expect("with attention the top layer writes its outputs");
-        let weight = self.tensor("decoder.attention.w_k.weight")?;
-        let bias = self.tensor("decoder.attention.w_k.bias")?;
-        let key_scale = self.scheme.key_scale;
-        let unit = f64::from(key_scale) * power_of_two(-KEY_SCALE_BITS);
-        // Half a step more than 127 still rounds to it.
-        self.limits.insert("decoder.attention.key".into(), 127.5 * unit);
-        let size = config.attention.size;
-        let keys = self.slot(Extent::Source, Kind::I8, size)?;
-        let spec = LinearSpec {
-            name: "decoder.attention.w_k",
-            product: "decoder.attention.w_k",
-            rows: 0..size,
-            bias: Some(bias),
-            table: None,
-            unit,
-            width: Width::I8,
-            activation: Activation::None,
-            to: self.whole(keys),
-        };
-        let input = Input { view: self.whole(values), columns: Columns::whole(weight) };
-        let keys_op = self.linear(&[input], spec)?;
-        program.pass(Over::Forward, &[keys_op]);
-        Ok(Attention { keys, key_scale, values })
-    }
+/// Whether encoder and decoder work on one state.
+fn copies(config: &ModelConfig) -> bool {
+    config.task == Task::Transduce && config.bridge == Bridge::Copy
 }

@@ -1,13 +1,15 @@
 //! From the trained network to programs over slots: the one place that knows both vocabularies.
 //!
-//! The encode program runs each encoder layer forward and, if asked, backward; then the bridge sets the decoder's
-//! state and the attention's keys are computed. The step program computes the query from the previous state, the
-//! context, the decoder's cells and the logits.
+//! The encode program runs each encoder layer forward, backward or both ways; then the bridge sets the decoder's state and the
+//! attention's keys are computed. The step program computes the decoder's cells, the context before or behind them, and the
+//! logits; that of labels the logits alone, at a source position.
 
+mod attention;
 mod cells;
 mod decoder;
 mod encoder;
 mod product;
+mod signal;
 mod token;
 mod vocabulary;
 
@@ -16,7 +18,7 @@ use std::collections::BTreeMap;
 
 use kinglet::blob::schema::{Description, Extent, Kind, Slot, Slots, Task, View};
 use kinglet::kernels::Layout;
-use kinglet_train::config::{AttentionKind, Cell, ModelConfig};
+use kinglet_train::config::{self, Cell};
 use kinglet_train::model::{Params, Seq2Seq, Tensor};
 use kinglet_train::quant::Scheme;
 use kinglet_train::vocab::Vocab;
@@ -28,7 +30,9 @@ use crate::mixed::Bounds;
 use crate::pack::{self, Program, Section};
 use crate::plan::{Size, share};
 use crate::quantize::power_of_two;
+use decoder::Known;
 use product::Errors;
+use signal::{STATE_BITS, Signal};
 
 /// Whether a token's product with its embedding is computed by the compiler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -142,16 +146,34 @@ pub fn lower<'a>(
         limits: BTreeMap::new(),
     };
     let config = &source.model.config;
-    expressible(config)?;
-    let attention = config.attention.kind != AttentionKind::None;
-    let states = builder.decoder_states(config)?;
-    let mut encode = Program::default();
-    let encoded = builder.encoder(config, &states, &mut encode)?;
-    let attention = if attention { Some(builder.attention(config, &encoded, &mut encode)?) } else { None };
-    let mut step = Program::default();
-    let (logits, logit_bits) =
-        builder.decoder(config, source.target_vocab.len(), &states, attention.as_ref(), &mut step)?;
-    let source_vocabulary = builder.vocabulary("source", source.source_vocab)?;
+    let (mut encode, mut step) = (Program::default(), Program::default());
+    let vocabulary = source.target_vocab.len();
+    let (task, (logits, logit_bits)) = match config.task {
+        config::Task::Transduce => {
+            let states = builder.decoder_states(config)?;
+            let encoded = builder.encoder(config, &states, &mut encode)?;
+            let mut known = Known::default();
+            if let Some(outputs) = encoded.outputs {
+                known.attention = Some(builder.attention(config, outputs, &mut encode)?);
+            } else if config.decoder.context {
+                known.context = Some(builder.final_states(&encoded, &mut encode)?);
+            }
+            (Task::Transduce, builder.decoder(config, vocabulary, &states, &known, &mut step)?)
+        }
+        config::Task::Label => {
+            let encoded = builder.encoder(config, &[], &mut encode)?;
+            let outputs = encoded.outputs.expect("labels read what the top layer puts out");
+            (Task::Label, builder.labeler(outputs, vocabulary, &mut step)?)
+        }
+        config::Task::Generate => {
+            let states = builder.decoder_states(config)?;
+            (Task::Generate, builder.decoder(config, vocabulary, &states, &Known::default(), &mut step)?)
+        }
+    };
+    let source_vocabulary = match task {
+        Task::Generate => Vec::new(),
+        Task::Transduce | Task::Label => builder.vocabulary("source", source.source_vocab)?.to_vec(),
+    };
     let target_vocabulary = builder.vocabulary("target", source.target_vocab)?;
     let beam = usize::from(plan.beam);
     let size = Size { source: plan.max_source.into(), beam, lanes: plan.layout.lanes().min(beam) };
@@ -168,7 +190,7 @@ pub fn lower<'a>(
         logit_bits,
         encode: encode.bytes(),
         step: step.bytes(),
-        task: Task::Transduce,
+        task,
     };
     Ok(Lowered {
         blob: pack::pack(&description, plan.layout, &builder.section)?,
@@ -178,25 +200,24 @@ pub fn lower<'a>(
     })
 }
 
-/// Refuses what no program is made for yet.
-///
-/// # Errors
-/// [`Error::Model`] names the setting.
-pub fn expressible(config: &ModelConfig) -> Result<()> {
-    match config.beyond_grid() {
-        Some(form) => Err(Error::Model(format!("there is no program yet for {form}"))),
-        None => Ok(()),
-    }
-}
-
 /// Slots of a recurrent state.
 #[derive(Debug, Clone, Copy)]
 struct State {
     hidden: u8,
+    /// Fraction bits of the hidden state: 15, but where nothing bounds it.
+    bits: i32,
     /// LSTM only.
     cell: Option<u8>,
     cell_bits: u8,
     units: u16,
+}
+
+impl State {
+    /// The hidden state.
+    fn signal(&self) -> Signal {
+        let view = View { slot: self.hidden, start: 0, width: self.units };
+        Signal { view, kind: Kind::I16, bits: self.bits }
+    }
 }
 
 struct Builder<'a> {
@@ -252,14 +273,18 @@ impl<'a> Builder<'a> {
     }
 
     /// Slots of a new recurrent state; `name` is the cell's.
-    fn state(&mut self, extent: Extent, cell: Cell, units: usize, name: &str) -> Result<State> {
+    fn state(&mut self, extent: Extent, of: Cell, units: usize, name: &str) -> Result<State> {
         let hidden = self.slot(extent, Kind::I16, units)?;
-        let (cell, cell_bits) = if cell.keeps_cell() {
+        let bits = match of {
+            Cell::Relu => self.grid(&format!("{name}.hidden"))?.0.into(),
+            Cell::Gru | Cell::Lstm | Cell::Rnn | Cell::Peephole => STATE_BITS,
+        };
+        let (cell, cell_bits) = if of.keeps_cell() {
             let slot = self.slot(extent, Kind::I16, units)?;
             (Some(slot), self.grid(&format!("{name}.cell"))?.0)
         } else {
             (None, 0)
         };
-        Ok(State { hidden, cell, cell_bits, units: units as u16 })
+        Ok(State { hidden, bits, cell, cell_bits, units: units as u16 })
     }
 }

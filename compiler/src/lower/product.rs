@@ -6,6 +6,7 @@ use kinglet::blob::schema::{Activation, Linear, Matrix, MatrixRecord, Op, Table,
 use kinglet_train::model::Tensor;
 
 use super::Builder;
+use super::signal::Signal;
 use crate::error::Result;
 use crate::kinds::Kind;
 use crate::quantize::{self, ACTIVATION, Float, Width};
@@ -19,17 +20,28 @@ pub struct Columns<'a> {
     pub width: usize,
     /// Scale of the input's integers.
     pub scale: f64,
+    /// Where the means of what multiplies them are told.
+    pub seen: Seen,
+}
+
+/// Where the mean of a column's input stands among what calibration saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// In `{product}.input`, from this element on.
+    Input(usize),
+    /// In `{product}.previous`: a cell's state.
+    State,
 }
 
 impl<'a> Columns<'a> {
-    /// All columns of a matrix, for an input of scale 2^-7.
-    pub fn whole(tensor: &'a Tensor) -> Self {
-        Self { tensor, start: 0, width: width(tensor), scale: ACTIVATION }
+    /// Some columns, for an input of a scale.
+    pub fn part(tensor: &'a Tensor, start: usize, width: usize, scale: f64) -> Self {
+        Self { tensor, start, width, scale, seen: Seen::Input(start) }
     }
 
-    /// Some columns, for an input of scale 2^-7.
-    pub fn part(tensor: &'a Tensor, start: usize, width: usize) -> Self {
-        Self { tensor, start, width, scale: ACTIVATION }
+    /// All columns of a recurrent matrix, for a state of a scale.
+    pub fn state(tensor: &'a Tensor, scale: f64) -> Self {
+        Self { tensor, start: 0, width: width(tensor), scale, seen: Seen::State }
     }
 
     /// The float weights of a row.
@@ -84,13 +96,14 @@ pub struct Row<'a, 'b> {
 
 impl Builder<'_> {
     /// Quantizes and writes a product given as streams of at most four rows; `name` is that of its tensors, `product` that
-    /// of [`kinglet_train::quant::products`].
+    /// of [`kinglet_train::quant::products`]. The numbers `behind` stand behind the matrix' record.
     pub fn product(
         &mut self,
         name: &str,
         product: &str,
         width: Width,
         streams: &[Vec<Row<'_, '_>>],
+        behind: &[i16],
     ) -> Result<Matrix> {
         let kind = self.kind(product)?;
         let mut matrix = tiles::Matrix::new(self.layout, kind.bits());
@@ -120,7 +133,9 @@ impl Builder<'_> {
             post,
             bits: kind.bits(),
         };
-        Ok(section.push(format!("{name}.matrix"), &record.to_bytes()))
+        let behind = behind.iter().flat_map(|value| value.to_le_bytes());
+        let bytes: Vec<u8> = record.to_bytes().into_iter().chain(behind).collect();
+        Ok(section.push(format!("{name}.matrix"), &bytes))
     }
 
     /// Means of what enters a product, and of a cell's state; empty to leave biases alone.
@@ -154,7 +169,11 @@ fn float(row: &Row<'_, '_>, means: &[Vec<f64>; 2]) -> Float {
         for columns in *columns {
             let fold = columns.scale / ACTIVATION;
             float.parts[part].extend(columns.row(row.index).iter().map(|&w| f64::from(w) * fold));
-            let means = means[part].get(columns.start..columns.start + columns.width).unwrap_or_default();
+            let (seen, start) = match columns.seen {
+                Seen::Input(start) => (&means[0], start),
+                Seen::State => (&means[1], 0),
+            };
+            let means = seen.get(start..start + columns.width).unwrap_or_default();
             float.means[part].extend(means.iter().map(|mean| mean / fold));
         }
     }
@@ -184,6 +203,12 @@ pub struct LinearSpec<'a> {
 }
 
 impl Builder<'_> {
+    /// What a matrix' columns from `start` on read: a signal.
+    pub fn read<'t>(&self, signal: Signal, tensor: &'t Tensor, start: usize) -> Input<'t> {
+        let columns = Columns::part(tensor, start, usize::from(signal.view.width), signal.scale());
+        Input { view: signal.view, columns }
+    }
+
     /// A linear map of gathered inputs.
     pub fn linear(&mut self, inputs: &[Input<'_>], spec: LinearSpec<'_>) -> Result<Op> {
         let columns: Vec<Columns<'_>> = inputs.iter().map(|i| i.columns).collect();
@@ -196,7 +221,7 @@ impl Builder<'_> {
             rows.chunks(tiles::ROWS).map(|stream| stream.iter().map(row).collect()).collect();
         Ok(Op::Linear(Linear {
             inputs: views(inputs)?,
-            matrix: self.product(spec.name, spec.product, spec.width, &streams)?,
+            matrix: self.product(spec.name, spec.product, spec.width, &streams, &[])?,
             table: spec.table,
             activation: spec.activation,
             to: spec.to,

@@ -4,7 +4,7 @@
 mod prices;
 
 use kinglet::Model;
-use kinglet::blob::schema::{Energy, Inputs, MatrixRecord, Op, Over};
+use kinglet::blob::schema::{Energy, Inputs, MatrixRecord, Op, Over, Task};
 use kinglet::kernels::Bits;
 use serde::Serialize;
 
@@ -41,13 +41,17 @@ impl Lengths {
     /// # Errors
     /// [`Error::Run`](crate::Error::Run) when a text is longer than the runtime takes.
     pub fn of(model: &Model<'_>, texts: &[&str], threads: usize) -> Result<Self> {
+        if model.task() == Task::Generate {
+            return Ok(Self { source: 0.0, ..Self::planned(model) });
+        }
         let mean = |sum: usize| sum as f64 / texts.len().max(1) as f64;
         let limit = usize::from(model.limits(1).target);
         let steps = |beam_size| -> Result<f64> {
             let options = kinglet::Options { beam_size, ..kinglet::Options::default() };
             let answers = desktop::decode_all(model, texts, &options, threads)?;
-            // The step of the end mark, which the limit may leave out.
-            let steps = |tokens: usize| (tokens + 1).min(limit);
+            // The step of the end mark, which the limit may leave out; labels have none.
+            let labels = model.task() == Task::Label;
+            let steps = |tokens: usize| if labels { tokens } else { (tokens + 1).min(limit) };
             let last = |answer: &desktop::Answer| {
                 answer.hypotheses.iter().map(|h| steps(h.tokens.len())).max().unwrap_or(0)
             };

@@ -1,5 +1,6 @@
 //! Decodes the words that arrive on the serial line, one a line, and answers each with its record; after an end of
-//! transmission (0x04) prints the most stack used and leaves the emulator. `parity.sh` drives it.
+//! transmission (0x04) the next model answers, if several stand behind each other; after the last, prints the most stack used and
+//! leaves the emulator. `parity.sh` drives it.
 #![no_std]
 #![no_main]
 
@@ -24,10 +25,14 @@ entry!(
 
 fn start(ram: &mut Arena<{ board::ARENA }>, input: &mut Line<LINE>, model: &mut Option<Model<'static>>) -> ! {
     if let Some(mut board) = Board::take() {
-        match load(model) {
-            Ok(()) => answer(&mut board, model.as_ref(), ram, input),
-            Err(error) => {
-                writeln!(board, "! {error}").ok();
+        let mut blobs = model::blob();
+        while let Some((blob, others)) = first(blobs) {
+            blobs = others;
+            match load(model, blob) {
+                Ok(()) => answer(&mut board, model.as_ref(), ram, input),
+                Err(error) => {
+                    writeln!(board, "! {error}").ok();
+                }
             }
         }
         writeln!(board, "# stack {}", stack::high_water()).ok();
@@ -37,9 +42,17 @@ fn start(ram: &mut Arena<{ board::ARENA }>, input: &mut Line<LINE>, model: &mut 
 
 /// Puts the model where it takes no stack; a function of its own, so that what loading takes is given back.
 #[inline(never)]
-fn load(model: &mut Option<Model<'static>>) -> Result<(), LoadError> {
-    *model = Some(Model::from_bytes(model::blob())?);
+fn load(model: &mut Option<Model<'static>>, blob: &'static [u8]) -> Result<(), LoadError> {
+    *model = Some(Model::from_bytes(blob)?);
     Ok(())
+}
+
+/// The first of some blobs, each from a multiple of 16 bytes on, and the others.
+fn first(blobs: &'static [u8]) -> Option<(&'static [u8], &'static [u8])> {
+    let length = u32::from_le_bytes(*blobs.get(8..)?.first_chunk()?) as usize;
+    let (blob, padding) = blobs.split_at_checked(length).unwrap_or((blobs, &[]));
+    let others = padding.get(blob.len().wrapping_neg() & 15..).unwrap_or(&[]);
+    Some((blob, others))
 }
 
 fn answer(board: &mut Board, model: Option<&Model<'_>>, ram: &mut [u8], line: &mut Line<LINE>) {

@@ -61,7 +61,7 @@ impl Scheme {
         let grid = |(name, most): (String, u8)| {
             let log2 = matches!(name.as_str(), "decoder.attention.score" | "decoder.logits");
             let mut names = vec![name.clone()];
-            if m.bridge == Bridge::Copy && name.ends_with(".cell") {
+            if m.bridge == Bridge::Copy && (name.ends_with(".cell") || name.ends_with(".hidden")) {
                 // Encoder and decoder work on one state.
                 let layer = &name["encoder".len()..];
                 names = ["encoder", "decoder"].map(|side| format!("{side}{layer}")).into();
