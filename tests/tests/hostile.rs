@@ -270,3 +270,14 @@ fn tasks_need_their_programs_and_sources() {
     };
     assert_eq!(refused(Network::Frames, &token), Some(Fault::Program));
 }
+
+/// A program that wrote where the source's numbers lie would answer the same source otherwise when asked again.
+#[test]
+fn numbers_of_a_source_are_not_written() {
+    let mut blob = family::blob(Network::Frames, Layout::Tiles, Kind::Int8, 3, 1).unwrap();
+    let source = place(&blob, |model| model.description().source);
+    // The encoder's outputs, as wide as a frame, in the place of the frames.
+    assert_eq!(blob[source.start], 0);
+    blob[source.start] = 2;
+    assert_eq!(refusal(blob), Some(LoadError::Invalid { op: 1, fault: Fault::Program }));
+}

@@ -123,7 +123,8 @@ fn sessions_read_words_that_fit() -> Result<()> {
     let blob = blob(&vocab)?;
     let model = Model::from_bytes(&blob)?;
     let mut ram = Arena::<20_000>::new();
-    let mut session = Session::new(&model, &mut ram, Limits { source: 8, target: 8, beam: 1, coverage: false })?;
+    let mut session =
+        Session::new(&model, &mut ram, Limits { source: 8, target: 8, beam: 1, coverage: false })?;
     let read = session.read_text(b" abab  ababx abab")?;
     assert_eq!((read.tokens, read.unknown), (4 + 1, 1));
     assert_eq!(session.read_text(b"   "), Err(RunError::SourceEmpty));

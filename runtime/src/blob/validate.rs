@@ -229,9 +229,18 @@ impl Context<'_> {
         Ok(slot.kind)
     }
 
+    /// Kind of a view that is written: none of the source's numbers, which stay as they were read for the next search.
+    fn written(&self, view: View) -> Check<Kind> {
+        #[cfg(feature = "frames")]
+        if let Some(frames) = Frames::from_bytes(self.description.source) {
+            ensure(frames.slot != view.slot, Fault::Program)?;
+        }
+        self.view(view)
+    }
+
     #[inline(never)]
-    fn view_i8(&self, view: View) -> Check {
-        ensure(self.view(view)? == Kind::I8, Fault::Kind)
+    fn written_i8(&self, view: View) -> Check {
+        ensure(self.written(view)? == Kind::I8, Fault::Kind)
     }
 
     /// Padded columns of the inputs.

@@ -41,6 +41,8 @@ impl Default for Sampling {
 ///
 /// # Errors
 /// [`RunError::Sampling`] for a temperature or nucleus out of range; what the decoder's step returns.
+// A function of its own: a caller that also searches takes either's stack, not both.
+#[inline(never)]
 pub fn sample<D: Decoder>(
     decoder: &mut D,
     history: &mut [u16],

@@ -48,6 +48,8 @@ impl Session<'_, '_> {
     ///
     /// # Errors
     /// [`RunError::Task`] for a model that does not label; [`RunError::SourceEmpty`] without a source.
+    // A function of its own, as searches are.
+    #[inline(never)]
     pub fn label(&mut self) -> Result<Labels<'_>, RunError> {
         self.label_with(|_| {})
     }

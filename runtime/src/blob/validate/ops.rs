@@ -47,7 +47,7 @@ impl Context<'_> {
     #[inline(never)]
     fn out(&self, out: &Option<View>, units: usize) -> Check {
         let Some(out) = *out else { return Ok(()) };
-        self.view_i8(out)?;
+        self.written_i8(out)?;
         ensure(out.width as usize == units, Fault::Width)
     }
 
@@ -56,14 +56,14 @@ impl Context<'_> {
         match op {
             Op::Embed(op) => {
                 self.token()?;
-                self.view_i8(op.to)?;
+                self.written_i8(op.to)?;
                 self.tensor(op.table, self.vocabulary * op.to.width as usize).map(|_| ())
             }
             Op::Linear(op) => {
                 if let Activation::Tanh { shift } = op.activation {
                     ensure(shift <= 15, Fault::Range)?;
                 }
-                let kind = self.view(op.to)?;
+                let kind = self.written(op.to)?;
                 ensure(kind == Kind::I16 || op.activation == Activation::None, Fault::Kind)?;
                 let columns = self.inputs(&op.inputs)?;
                 self.gathers(columns)?;
@@ -98,16 +98,16 @@ impl Context<'_> {
             #[cfg(feature = "add")]
             Op::Add(op) => {
                 ensure(op.up.iter().all(|&up| up <= 13) && op.down <= 30, Fault::Range)?;
-                for view in [Some(op.a), op.b, Some(op.to)].into_iter().flatten() {
+                for view in [Some(op.a), op.b].into_iter().flatten() {
                     self.view(view)?;
                     ensure(view.width == op.to.width, Fault::Width)?;
                 }
-                Ok(())
+                self.written(op.to).map(|_| ())
             }
             #[cfg(feature = "norm")]
             Op::Norm(op) => {
                 self.view(op.from)?;
-                self.view(op.to)?;
+                self.written(op.to)?;
                 let width = op.to.width;
                 ensure(op.from.width == width && width as usize <= MAX_NORM, Fault::Width)?;
                 if let Form::Layer { gains, shift, epsilon } = op.form {
@@ -128,7 +128,7 @@ impl Context<'_> {
         let width = self.state(op.query)?;
         ensure(self.slot(op.keys, Kind::I8, Extent::Source)? == width, Fault::Width)?;
         let values = self.slot(op.values, Kind::I8, Extent::Source)?;
-        self.view_i8(op.to)?;
+        self.written_i8(op.to)?;
         ensure(op.to.width as usize == values, Fault::Width)?;
         match op.energy {
             Energy::Additive { query_bits, key_scale, v } => {
