@@ -23,7 +23,7 @@ impl<'a> Ensemble<'a> {
     /// # Errors
     /// [`Error::Config`] when there is none, or the sizes of their vocabularies differ.
     pub fn new(members: Vec<&'a Seq2Seq>) -> Result<Self> {
-        let sizes = |model: &Seq2Seq| (model.source_vocab(), model.target_vocab());
+        let sizes = |model: &Seq2Seq| (model.reads(), model.target_vocab());
         if let Some(pair) = members.windows(2).find(|pair| pair[0].config.task != pair[1].config.task) {
             let tasks = (pair[0].config.task, pair[1].config.task);
             return Err(Error::Config(format!("an ensemble's models share their task, found {tasks:?}")));

@@ -240,7 +240,7 @@ impl Builder {
                 [bias.as_slice(), &mantissa, &[0, 0]].concat()
             })
             .collect();
-        Frames { slot, post: 23, records: self.section.push("", &records) }
+        Frames { slot, post: 23, resolution: false, records: self.section.push("", &records) }
     }
 
     /// Letters from `a` on behind the marks `<`, `>`, `?`; more than 26 begin anew and cannot be read.

@@ -4,6 +4,7 @@ use kinglet::blob::schema::{Activation, Extent, Kind, Op, Over, View};
 use kinglet_train::config::{Bridge, Cell, ModelConfig, Task};
 
 use super::cells::CellSpec;
+use super::frames::Numbers;
 use super::product::LinearSpec;
 use super::signal::{STATE_BITS, Signal, sum};
 use super::token::{Consumer, Token};
@@ -43,11 +44,12 @@ impl<'a> Builder<'a> {
             .collect()
     }
 
-    /// Encoder layers and bridge; `decoder` has states where there is a decoder.
+    /// Encoder layers and bridge; `decoder` has states where there is a decoder, and `frames` are read where sources are numbers.
     pub fn encoder(
         &mut self,
         config: &ModelConfig,
         decoder: &[State],
+        frames: Option<&Numbers>,
         program: &mut Program,
     ) -> Result<Encoded> {
         let encoder = &config.encoder;
@@ -66,9 +68,17 @@ impl<'a> Builder<'a> {
             .collect::<Result<_>>()?;
         let width = config.memory();
         let adds = |layer: usize| encoder.residual && (layer > 0 || width == encoder.embedding);
-        let embedding = self.tensor("encoder.embedding.weight")?;
-        let token = Token::plan(self, embedding, &consumers, adds(0))?;
-        let lookup = |layer: usize, needed: bool| token.lookup().filter(|_| layer == 0 && needed);
+        let token = match frames {
+            Some(_) => None,
+            None => {
+                let embedding = self.tensor("encoder.embedding.weight")?;
+                Some(Token::plan(self, embedding, &consumers, adds(0))?)
+            }
+        };
+        let token = token.as_ref();
+        let lookup =
+            |layer: usize, needed: bool| token.and_then(Token::lookup).filter(|_| layer == 0 && needed);
+        let lowest = token.and_then(Token::signal).or(frames.and_then(Numbers::signal));
 
         let reads_top = config.attends() || config.task == Task::Label;
         let mut rows = Vec::new();
@@ -84,7 +94,7 @@ impl<'a> Builder<'a> {
                 }
                 Some(self.whole(rows[layer % 2]))
             };
-            let x = if layer == 0 { token.signal() } else { below }.filter(|_| adds(layer));
+            let x = if layer == 0 { lowest } else { below }.filter(|_| adds(layer));
             // Where one direction's states are not put out as they are, no row of them is.
             let connects = to.is_some() && (x.is_some() || encoder.norm);
             let at_once = connects && directions.len() == 1;
@@ -106,16 +116,19 @@ impl<'a> Builder<'a> {
                 let start = (place * encoder.hidden) as u16;
                 let part =
                     |s: Signal| Signal { view: View { start, width: encoder.hidden as u16, ..s.view }, ..s };
+                let numbers = frames.filter(|_| layer == 0).map(|frames| frames.input(weights.w_ih));
+                let rows = below.map(|below| self.read(below, weights.w_ih, 0));
                 let spec = CellSpec {
                     name: &format!("encoder.rnn.{suffix}"),
                     cell: encoder.cell,
                     weights,
-                    token: (layer == 0).then_some(&token),
-                    inputs: below.map(|below| self.read(below, weights.w_ih, 0)).into_iter().collect(),
+                    token: token.filter(|_| layer == 0),
+                    inputs: numbers.or(rows).into_iter().collect(),
                     state: top[place],
                     out: states.filter(|_| !at_once).map(part),
                 };
-                let needed = token.input(weights.w_ih).is_some() || (at_once && x.is_some());
+                let looked_up = token.is_some_and(|token| token.input(weights.w_ih).is_some());
+                let needed = looked_up || (at_once && x.is_some());
                 let mut ops: Vec<Op> = lookup(layer, needed).into_iter().collect();
                 ops.extend(self.cell(spec)?);
                 if let Some(to) = to.filter(|_| at_once) {

@@ -8,6 +8,7 @@ mod attention;
 mod cells;
 mod decoder;
 mod encoder;
+mod frames;
 mod product;
 mod signal;
 mod token;
@@ -61,7 +62,7 @@ impl From<Fold> for kinglet_train::config::Fold {
 pub struct Source<'a> {
     /// The float network.
     pub model: &'a Seq2Seq,
-    /// Tokens of the source side.
+    /// Tokens of the source side, or how its numbers are read.
     pub source_vocab: &'a Vocab,
     /// Tokens of the target side.
     pub target_vocab: &'a Vocab,
@@ -148,10 +149,11 @@ pub fn lower<'a>(
     let config = &source.model.config;
     let (mut encode, mut step) = (Program::default(), Program::default());
     let vocabulary = source.target_vocab.len();
+    let frames = source.source_vocab.frames().map(|frames| builder.frames(config, frames)).transpose()?;
     let (task, (logits, logit_bits)) = match config.task {
         config::Task::Transduce => {
             let states = builder.decoder_states(config)?;
-            let encoded = builder.encoder(config, &states, &mut encode)?;
+            let encoded = builder.encoder(config, &states, frames.as_ref(), &mut encode)?;
             let mut known = Known::default();
             if let Some(outputs) = encoded.outputs {
                 known.attention = Some(builder.attention(config, outputs, &mut encode)?);
@@ -161,7 +163,7 @@ pub fn lower<'a>(
             (Task::Transduce, builder.decoder(config, vocabulary, &states, &known, &mut step)?)
         }
         config::Task::Label => {
-            let encoded = builder.encoder(config, &[], &mut encode)?;
+            let encoded = builder.encoder(config, &[], frames.as_ref(), &mut encode)?;
             let outputs = encoded.outputs.expect("labels read what the top layer puts out");
             (Task::Label, builder.labeler(outputs, vocabulary, &mut step)?)
         }
@@ -170,18 +172,20 @@ pub fn lower<'a>(
             (Task::Generate, builder.decoder(config, vocabulary, &states, &Known::default(), &mut step)?)
         }
     };
-    let source_vocabulary = match task {
-        Task::Generate => Vec::new(),
-        Task::Transduce | Task::Label => builder.vocabulary("source", source.source_vocab)?.to_vec(),
+    let source_bytes = match (task, &frames) {
+        (Task::Generate, _) => Vec::new(),
+        (_, Some(frames)) => frames.source.to_bytes().to_vec(),
+        (_, None) => builder.vocabulary("source", source.source_vocab)?.to_vec(),
     };
     let target_vocabulary = builder.vocabulary("target", source.target_vocab)?;
     let beam = usize::from(plan.beam);
     let size = Size { source: plan.max_source.into(), beam, lanes: plan.layout.lanes().min(beam) };
-    share(&mut builder.slots, encode.bytes(), step.bytes(), logits, None, size);
+    let alone = frames.as_ref().map(|frames| frames.source.slot);
+    share(&mut builder.slots, encode.bytes(), step.bytes(), logits, alone, size);
     let slots: Vec<u8> = builder.slots.iter().flat_map(Slot::to_bytes).collect();
     let description = Description {
         name: plan.name.as_bytes(),
-        source: &source_vocabulary,
+        source: &source_bytes,
         target: &target_vocabulary,
         max_source: plan.max_source,
         max_target: plan.max_target,

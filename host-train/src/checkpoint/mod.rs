@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `config.toml` | model and training, complete |
-//! | `vocab.source.txt`, `vocab.target.txt` | tokens in the order of ids |
+//! | `vocab.source.txt`, `vocab.target.txt` | tokens in the order of ids; none of a source of numbers |
 //! | `quantization.toml` | the integer grid of a network trained for it; absent otherwise |
 //! | `model.safetensors` | the best weights so far, averaged if so configured; PyTorch's names and layouts |
 //! | `optimizer.safetensors` | the current weights, the optimizer's moments, what averages need, and the training state in its header |
@@ -28,6 +28,7 @@ pub use run::{Best, Partial, Resumed, RunDir, Snapshot, State};
 pub use tensors::{checksum, load as load_tensors, save as save_tensors};
 
 use crate::config::{Config, Task, Tokens};
+use crate::data::frames::Frames;
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 use crate::model::Seq2Seq;
@@ -61,7 +62,7 @@ impl Checkpoint {
             return Err(Error::Checkpoint { path, reason });
         }
         let (params, _) = load_tensors(&path)?;
-        let mut model = Seq2Seq::from_params(&config.model, source_vocab.len(), target_vocab.len(), params)
+        let mut model = Seq2Seq::from_params(&config.model, source_vocab.reads(), target_vocab.len(), params)
             .map_err(|e| misfit(&path, &e))?;
         model.scheme = Scheme::load(dir, &config.model)?;
         Ok(Self { config, source_vocab, target_vocab, model })
@@ -114,8 +115,19 @@ impl Checkpoint {
 fn load_setup(dir: &Path) -> Result<(Config, Vocab, Vocab)> {
     let path = dir.join("config.toml");
     let config = Config::from_toml(&read_text(&path)?).map_err(|e| misfit(&path, &e))?;
-    let source_vocab = load_vocab(config.data.source, dir.join("vocab.source.txt"))?;
-    let source_vocab = source_vocab.with_start(config.data.source_start);
+    let source_vocab = match config.data.source {
+        Tokens::Frames if config.data.frames.width == 0 => {
+            return Err(Error::Checkpoint {
+                path,
+                reason: "expected data.frames.width above 0, found 0".into(),
+            });
+        }
+        Tokens::Frames => {
+            let frames = Frames::of(&config.data.frames, "");
+            Vocab::of_frames(frames.map_err(|reason| Error::Checkpoint { path, reason })?)
+        }
+        how => load_vocab(how, dir.join("vocab.source.txt"))?.with_start(config.data.source_start),
+    };
     let target_vocab = load_vocab(config.data.target, dir.join("vocab.target.txt"))?;
     let target_vocab = target_vocab.with_end(config.model.task != Task::Label);
     Ok((config, source_vocab, target_vocab))

@@ -187,7 +187,9 @@ impl RunDir {
         if let Some(scheme) = scheme {
             scheme.save(&self.dir)?;
         }
-        write_atomically(&self.path("vocab.source.txt"), source.to_file_text().as_bytes())?;
+        if source.frames().is_none() {
+            write_atomically(&self.path("vocab.source.txt"), source.to_file_text().as_bytes())?;
+        }
         write_atomically(&self.path("vocab.target.txt"), target.to_file_text().as_bytes())?;
         write_atomically(&self.path("config.toml"), config.to_toml().as_bytes())
     }
@@ -237,7 +239,7 @@ impl RunDir {
         let state: State = serde_json::from_str(&text)
             .map_err(|e| fail(format!("expected a training state in its header, found {text:?}: {e}")))?;
 
-        let sizes = (source_vocab.len(), target_vocab.len());
+        let sizes = (source_vocab.reads(), target_vocab.len());
         let mut model = Seq2Seq::from_params(&config.model, sizes.0, sizes.1, part(&tensors, WEIGHTS)?)
             .map_err(|e| misfit(&path, &e))?;
         model.scheme = Scheme::load(&self.dir, &config.model)?;

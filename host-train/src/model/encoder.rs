@@ -1,9 +1,11 @@
-//! The encoder: embeddings and a recurrent stack over the sources.
+//! The encoder: embeddings, or normalised frames, and a recurrent stack over the sources.
 
 use crate::config::ModelConfig;
+use crate::model::Reads;
 use crate::model::sentences::{Masks, Sentences, Site};
 use crate::nn::buffer::Buffer;
 use crate::nn::embedding::Embedding;
+use crate::nn::frames::Standardize;
 use crate::nn::params::{Gradients, Layout};
 use crate::nn::rnn::State;
 use crate::nn::stack::{List, Shape, Stack, StackTrace};
@@ -12,8 +14,15 @@ use crate::quant::{Builder, Weights};
 /// The encoder's layers.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Encoder {
-    embedding: Embedding,
+    lowest: Lowest,
     pub(super) stack: Stack,
+}
+
+/// What makes the rows that the lowest layer reads.
+#[derive(Debug, Clone, PartialEq)]
+enum Lowest {
+    Tokens(Embedding),
+    Frames(Standardize),
 }
 
 /// What the encoder leaves for the decoder and for backward.
@@ -26,9 +35,17 @@ pub(super) struct EncoderTrace {
 }
 
 impl Encoder {
-    pub(super) fn declare(layout: &mut Layout, config: &ModelConfig, vocab: usize) -> Self {
+    pub(super) fn declare(layout: &mut Layout, config: &ModelConfig, source: Reads) -> Self {
         let e = &config.encoder;
-        let parts = [e.embedding];
+        let (lowest, parts) = match source {
+            Reads::Tokens(vocab) => {
+                let embedding = Embedding::declare(layout, "encoder.embedding", vocab, e.embedding);
+                (Lowest::Tokens(embedding), [e.embedding])
+            }
+            Reads::Frames(width) => {
+                (Lowest::Frames(Standardize::declare(layout, "encoder.frames", width)), [width])
+            }
+        };
         let shape = Shape {
             bidirectional: e.bidirectional,
             reverse: e.reverse,
@@ -36,25 +53,46 @@ impl Encoder {
             norm: e.norm,
             ..Shape::new(e.cell, &parts, e.hidden, e.layers)
         };
-        Self {
-            embedding: Embedding::declare(layout, "encoder.embedding", vocab, e.embedding),
-            stack: Stack::declare(layout, "encoder.", &shape),
+        Self { lowest, stack: Stack::declare(layout, "encoder.", &shape) }
+    }
+
+    /// The sources of a batch that `names` counts up.
+    pub(super) fn read<S: AsRef<[u32]>>(&self, sources: &[S], names: &[usize]) -> Sentences {
+        match &self.lowest {
+            Lowest::Tokens(embedding) => Sentences::new(sources, names, embedding.vocab()),
+            Lowest::Frames(frames) => Sentences::of_frames(sources, names, frames.width()),
         }
     }
 
-    /// Number of source tokens.
-    pub(super) fn vocab(&self) -> usize {
-        self.embedding.vocab()
+    /// Marks behind a source: none behind frames.
+    pub(super) fn marks(&self) -> usize {
+        match self.lowest {
+            Lowest::Tokens(_) => 1,
+            Lowest::Frames(_) => 0,
+        }
+    }
+
+    /// Numbers a frame, if it reads frames.
+    pub(super) fn frame(&self) -> Option<usize> {
+        match &self.lowest {
+            Lowest::Tokens(_) => None,
+            Lowest::Frames(frames) => Some(frames.width()),
+        }
     }
 
     /// Adds its products to a grid.
     pub(super) fn quantize(&self, builder: &mut Builder<'_>) {
-        let token = self.embedding.source(0);
+        let Lowest::Tokens(embedding) = &self.lowest else { unreachable!("no grid is built for frames") };
+        let token = embedding.source(0);
         self.stack.quantize(builder, "encoder.rnn", token);
     }
 
     pub(super) fn forward(&self, weights: Weights<'_>, sources: Sentences, masks: Masks) -> EncoderTrace {
-        let x = sources.embedded(&self.embedding, weights, masks, Site::SourceEmbedding);
+        let x = match &self.lowest {
+            Lowest::Tokens(embedding) => sources.embedded(embedding, weights, masks, Site::SourceEmbedding),
+            // What is measured is there: none of it is dropped.
+            Lowest::Frames(frames) => (frames.forward(weights, &sources.ids), None),
+        };
         let mut states = self.stack.zero_states(sources.seq.sentences());
         let between = |k: usize, rows: &mut [f32]| masks.apply(Site::EncoderLayer(k), &sources, rows);
         let stack = self.stack.run(weights, &sources.seq, x, (&mut states, true), &between);
@@ -76,8 +114,10 @@ impl Encoder {
         let between = |k: usize, rows: &mut [f32]| masks.apply(Site::EncoderLayer(k), &sources, rows);
         let seq = &sources.seq;
         let mut dx = self.stack.backward(weights, grads, seq, stack, d_out, &mut d_states, &between);
-        masks.apply(Site::SourceEmbedding, &sources, &mut dx);
-        let ids = tokens.as_ref().map_or(&sources.ids, |tokens| &tokens.ids);
-        self.embedding.backward(grads, ids, &dx);
+        if let Lowest::Tokens(embedding) = &self.lowest {
+            masks.apply(Site::SourceEmbedding, &sources, &mut dx);
+            let ids = tokens.as_ref().map_or(&sources.ids, |tokens| &tokens.ids);
+            embedding.backward(grads, ids, &dx);
+        }
     }
 }

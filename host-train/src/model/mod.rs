@@ -42,10 +42,25 @@ pub const EOS: u32 = 2;
 /// Id of a token outside the vocabulary.
 pub const UNK: u32 = 3;
 
+/// What a network reads at a source position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// One of so many tokens.
+    Tokens(usize),
+    /// A frame of so many numbers.
+    Frames(usize),
+}
+
+impl From<usize> for Reads {
+    fn from(vocabulary: usize) -> Self {
+        Self::Tokens(vocabulary)
+    }
+}
+
 /// Sentence pairs of one step; no padding, no start marks. Ids outside the vocabulary count as [`UNK`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
-    /// Source ids, each sentence ending with [`EOS`].
+    /// Source ids, each sentence ending with [`EOS`]; or the counts of its frames, see [`crate::data::frames::to_ids`].
     pub sources: Vec<Vec<u32>>,
     /// Target ids, each sentence ending with [`EOS`]; as many as sources.
     pub targets: Vec<Vec<u32>>,
@@ -55,6 +70,7 @@ pub struct Batch {
 ///
 /// - `encoder.embedding.weight`, `encoder.rnn.*` as `nn.GRU` or `nn.LSTM`, and `encoder.fc.{weight,bias}`
 ///   with a linear bridge;
+/// - in place of the embedding, where sources are numbers, `encoder.frames.{mean,std}` [numbers a frame], which are not learned;
 /// - `decoder.attention.{w_q.weight, w_k.weight, w_k.bias, v.weight}` with attention;
 /// - `decoder.embedding.weight`, `decoder.rnn.*`, whose first layer reads [embedding; context], and
 ///   `decoder.fc_out.{weight,bias}`, which reads [state; context; embedding] with attention and the state
@@ -69,7 +85,7 @@ pub struct Seq2Seq {
     pub scheme: Option<Scheme>,
     network: Network,
     operands: Operands,
-    vocabularies: (usize, usize),
+    sides: (Reads, usize),
     /// Gradients of a batch's other parts, kept from step to step.
     spare: Spare,
 }
@@ -81,26 +97,26 @@ impl Seq2Seq {
     /// # Panics
     /// When a size is 0 or a vocabulary lacks the four special ids; [`crate::config::Config::check`] and any
     /// vocabulary exclude both.
-    pub fn new(config: &ModelConfig, source_vocab: usize, target_vocab: usize, seed: u64) -> Self {
-        assert!(source_vocab > UNK as usize && target_vocab > UNK as usize, "vocabularies need special ids");
-        Self::build(config, (source_vocab, target_vocab), |layout| Ok(layout.init(seed)))
-            .expect("init cannot fail")
+    pub fn new(config: &ModelConfig, source: impl Into<Reads>, target_vocab: usize, seed: u64) -> Self {
+        let sides = (source.into(), target_vocab);
+        check_sides(sides).expect("vocabularies need special ids");
+        Self::build(config, sides, |layout| Ok(layout.init(seed))).expect("init cannot fail")
     }
 
     fn build(
         config: &ModelConfig,
-        vocabularies: (usize, usize),
+        sides: (Reads, usize),
         params: impl FnOnce(&Layout) -> Result<Params>,
     ) -> Result<Self> {
         let mut layout = Layout::default();
-        let network = Network::declare(&mut layout, config, vocabularies.0, vocabularies.1);
+        let network = Network::declare(&mut layout, config, sides.0, sides.1);
         Ok(Self {
             config: config.clone(),
             params: params(&layout)?,
             scheme: None,
             network,
             operands: layout.operands().clone(),
-            vocabularies,
+            sides,
             spare: Spare::default(),
         })
     }
@@ -112,18 +128,13 @@ impl Seq2Seq {
     /// says that a vocabulary lacks the special ids.
     pub fn from_params(
         config: &ModelConfig,
-        source_vocab: usize,
+        source: impl Into<Reads>,
         target_vocab: usize,
         params: Params,
     ) -> Result<Self> {
-        for (side, size) in [("source", source_vocab), ("target", target_vocab)] {
-            if size <= UNK as usize {
-                return Err(crate::Error::Config(format!(
-                    "the {side} vocabulary needs at least its 4 special tokens, found {size}"
-                )));
-            }
-        }
-        Self::build(config, (source_vocab, target_vocab), |layout| layout.arrange(params))
+        let sides = (source.into(), target_vocab);
+        check_sides(sides)?;
+        Self::build(config, sides, |layout| layout.arrange(params))
     }
 
     /// The integers of the present parameters, as the chip has them; `None` without a scheme.
@@ -139,13 +150,27 @@ impl Seq2Seq {
         self.scheme.as_ref().map(|scheme| self.network.grid(&self.params, scheme, limit))
     }
 
-    /// Number of source ids.
-    pub fn source_vocab(&self) -> usize {
-        self.vocabularies.0
+    /// What it reads at a source position.
+    pub fn reads(&self) -> Reads {
+        self.sides.0
     }
 
     /// Number of target ids.
     pub fn target_vocab(&self) -> usize {
-        self.vocabularies.1
+        self.sides.1
+    }
+}
+
+/// Refuses sizes that no vocabulary has.
+fn check_sides((source, target): (Reads, usize)) -> Result<()> {
+    let source = match source {
+        Reads::Tokens(size) => Some(("source", size)),
+        Reads::Frames(_) => None,
+    };
+    match source.into_iter().chain([("target", target)]).find(|(_, size)| *size <= UNK as usize) {
+        None => Ok(()),
+        Some((side, size)) => Err(crate::Error::Config(format!(
+            "the {side} vocabulary needs at least its 4 special tokens, found {size}"
+        ))),
     }
 }

@@ -1,6 +1,7 @@
 //! A network of any task, for one shard of a batch.
 
 use crate::config::{ModelConfig, Task};
+use crate::model::Reads;
 use crate::model::decoder::{Decoder, DecoderTrace, Feed, Known, coverage_loss};
 use crate::model::encoder::Encoder;
 use crate::model::labeler::{LabelTrace, Labeler};
@@ -67,14 +68,12 @@ impl Network {
     pub(super) fn declare(
         layout: &mut Layout,
         config: &ModelConfig,
-        source_vocab: usize,
+        source: Reads,
         target_vocab: usize,
     ) -> Self {
         match config.task {
-            Task::Transduce => {
-                Self::Transduce(Transducer::declare(layout, config, source_vocab, target_vocab))
-            }
-            Task::Label => Self::Label(Labeler::declare(layout, config, source_vocab, target_vocab)),
+            Task::Transduce => Self::Transduce(Transducer::declare(layout, config, source, target_vocab)),
+            Task::Label => Self::Label(Labeler::declare(layout, config, source, target_vocab)),
             Task::Generate => Self::Generate(Decoder::declare(layout, config, target_vocab)),
         }
     }
@@ -118,7 +117,7 @@ impl Network {
         feed: Feed<'_>,
     ) -> Pass {
         let targets = Sentences::new(targets, names, self.target_vocab());
-        let read = |encoder: &Encoder| Sentences::new(sources, names, encoder.vocab());
+        let read = |encoder: &Encoder| encoder.read(sources, names);
         let trace = match self {
             Self::Transduce(network) => {
                 let sources = read(&network.encoder);
@@ -127,7 +126,10 @@ impl Network {
             Self::Label(network) => {
                 let trace = network.forward(weights, read(&network.encoder), masks);
                 let lengths = (targets.seq.lengths(), trace.labelled.seq.lengths());
-                assert_eq!(lengths.0, lengths.1, "a label for each source token but the end mark");
+                assert_eq!(
+                    lengths.0, lengths.1,
+                    "a label for each source token but the end mark, or for each frame"
+                );
                 Trace::Label(trace)
             }
             Self::Generate(network) => {

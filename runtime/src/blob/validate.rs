@@ -170,6 +170,8 @@ impl Context<'_> {
         let region = self.find(frames.slot)?.region;
         ensure(self.description.slots.iter().filter(|slot| slot.region == region).count() == 1, Fault::Slot)?;
         ensure((1..=23).contains(&frames.post), Fault::Range)?;
+        let resolution = if frames.resolution { 8 } else { 0 };
+        self.tensor(frames.records, features * (8 + resolution))?;
         self.records(frames.records, features)
     }
 
