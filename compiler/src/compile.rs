@@ -189,7 +189,8 @@ fn mixed(
     mixed::choose(&source.model.config, bounds, cost, |kinds| compared(&image(kinds)?.1))
 }
 
-fn example(source: Source<'_>, pair: &Pair) -> Example {
+/// A pair as ids.
+pub fn example(source: Source<'_>, pair: &Pair) -> Example {
     let ids = |vocab: &Vocab, text: &str| vocab.sentence(text).ids;
     Example { source: ids(source.source_vocab, &pair.source), target: ids(source.target_vocab, &pair.target) }
 }

@@ -151,11 +151,12 @@ pub fn check_sides(pairs: &[Pair], config: &Config, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The pairs as the text of a corpus file, the inverse of [`parse`].
+/// The pairs as the text of a corpus file, the inverse of [`parse`], or, of targets without sources, of [`parse_lines`].
 pub fn to_text(pairs: &[Pair]) -> String {
     let mut text = String::new();
     for pair in pairs {
-        writeln!(text, "{}\t{}", pair.source, pair.target).expect("a String takes everything");
+        let tab = if pair.source.is_empty() { "" } else { "\t" };
+        writeln!(text, "{}{tab}{}", pair.source, pair.target).expect("a String takes everything");
     }
     text
 }
@@ -262,6 +263,7 @@ mod tests {
         let parse = |text: &str| parse_lines(text.as_bytes(), Path::new("x.txt"));
         let expected = vec![pair("", "a b"), pair("", "c")];
         assert_eq!(parse("a b\r\nc\n").unwrap(), expected);
+        assert_eq!(parse(&to_text(&expected)).unwrap(), expected);
         for (text, expected) in [
             ("a\n\nb", "x.txt:2: empty line; expected a target"),
             ("a\tb", "x.txt:1: a tab; expected a target alone"),
