@@ -6,7 +6,7 @@ use kinglet_compiler::desktop::{Buffer, Image, read_line};
 use kinglet_compiler::kinds::{Kind, Kinds};
 use kinglet_compiler::lower::{self, Fold, Plan};
 use kinglet_compiler::{Compiled, Error, Options, compile};
-use kinglet_train::config::{AttentionKind, Bridge, Cell, ModelConfig, Place, Task, Tokens};
+use kinglet_train::config::{AttentionKind, Bridge, Cell, Metric, ModelConfig, Place, Task, Tokens};
 use kinglet_train::data::Pair;
 use kinglet_train::data::frames::Frames;
 use kinglet_train::model::Seq2Seq;
@@ -84,6 +84,7 @@ fn build(network: &Network, kind: Kind, fold: Fold, layout: Layout) -> Result<Co
     let plan = Plan { fold, layout, kinds: Kinds::all(kind), beam: 2, ..Plan::new("family", 20, 10) };
     let options = Options {
         plan,
+        metric: Metric::Wer,
         max_ram: None,
         max_flash: None,
         board: None,

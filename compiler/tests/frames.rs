@@ -59,7 +59,8 @@ fn done(dir: &Path, args: &str, input: &str) -> String {
 fn lines_of_numbers_are_answered_scored_and_timed() {
     let dir = workplace();
     let dir = dir.path();
-    let sources: String = CORPUS.lines().map(|line| line.split('\t').next().unwrap().to_owned() + "\n").collect();
+    let sources: String =
+        CORPUS.lines().map(|line| line.split('\t').next().unwrap().to_owned() + "\n").collect();
     let answers = done(dir, "run m.kgl --return-scores --return-attention", &sources);
     assert_eq!(answers.lines().count(), 4);
     // An attention weight a frame.
@@ -68,7 +69,9 @@ fn lines_of_numbers_are_answered_scored_and_timed() {
     // Numbers between counts are those of the nearest count.
     assert_eq!(done(dir, "run m.kgl", "0.5,3 -1,0\n"), done(dir, "run m.kgl", "0.6,2.8 -0.9,0.2\n"));
     assert_eq!(done(dir, "run m.kgl", "\n"), "\n");
-    for command in ["evaluate m.kgl --data dev.tsv --beam-size 2", "bench m.kgl --data dev.tsv --seconds 0.01"] {
+    for command in
+        ["evaluate m.kgl --data dev.tsv --beam-size 2", "bench m.kgl --data dev.tsv --seconds 0.01"]
+    {
         assert!(!done(dir, command, "").is_empty(), "{command}");
     }
     let auto = "compile --checkpoint run --dev dev.tsv --weights auto --max-flash 4000 -o small.kgl";

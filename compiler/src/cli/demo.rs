@@ -9,7 +9,7 @@ use kinglet::{Model, Sampling};
 use kinglet_train::checkpoint::{Checkpoint, write_atomically};
 use kinglet_train::cli::INTERRUPTED;
 use kinglet_train::cli::train::train_with_progress;
-use kinglet_train::config;
+use kinglet_train::config::{self, Metric};
 use kinglet_train::data::{Dataset, Pair, corpus};
 use kinglet_train::tasks::{self, Task};
 use kinglet_train::trainer::{End, Run, Start, mean_loss};
@@ -17,7 +17,7 @@ use kinglet_train::trainer::{End, Run, Start, mean_loss};
 use super::{attention, compile};
 use crate::calibrate::Example;
 use crate::compare::{Comparison, Reference};
-use crate::compile::{Compiled, compile as compile_model, example};
+use crate::compile::{Compiled, compile as compile_model};
 use crate::desktop::{self, Buffer, How, Image};
 use crate::lower::Source;
 use crate::mixed::cross_entropy;
@@ -112,7 +112,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if checkpoint.config.model.task == config::Task::Generate {
         return draw(args, &image.model(), source, &data.test, &compiled, &blob, train_seconds);
     }
-    let reference = Reference::new(source, &data.test, &[1, 4], options.plan.max_target, options.threads);
+    let reference =
+        Reference::new(source, &data.test, Metric::Exact, &[1, 4], options.plan.max_target, options.threads);
     let compared = reference.compare(&image.model())?;
 
     samples(&image.model(), &data.test)?;
@@ -121,8 +122,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let summary = Summary {
             task: name,
             train_seconds,
-            float_exact_match: compared[0].float.exact / 100.0,
-            int8_exact_match: compared[0].blob.exact / 100.0,
+            float_exact_match: compared[0].float.first().1 / 100.0,
+            int8_exact_match: compared[0].blob.first().1 / 100.0,
             blob_bytes: compiled.report.blob_bytes,
             ram_bytes: compiled.report.planned_ram.bytes,
         };
@@ -143,7 +144,7 @@ fn draw(
 ) -> anyhow::Result<ExitCode> {
     let threads = super::cores();
     let data = Dataset::whole(test, source.source_vocab, source.target_vocab);
-    let examples: Vec<Example> = test.iter().map(|pair| example(source, pair)).collect();
+    let examples: Vec<Example> = test.iter().map(|pair| source.example(pair)).collect();
     let drawn = Drawn {
         task: args.task.name(),
         train_seconds,
@@ -216,7 +217,7 @@ fn tell(compiled: &Compiled, blob: &Path, out: &Path, compared: &[Comparison]) {
     println!("\nexact match on {} unseen sources, percent", compared[0].sources);
     println!("          float  {:>6}", report.sides().1);
     for c in compared {
-        println!("  {}  {:5.2}   {:5.2}", search_name(c.beam_size), c.float.exact, c.blob.exact);
+        println!("  {}  {:5.2}   {:5.2}", search_name(c.beam_size), c.float.first().1, c.blob.first().1);
     }
     println!(
         "\n{}: {} bytes of flash, {} bytes of RAM (greedy, {} source and {} target tokens)",
