@@ -136,11 +136,7 @@ fn each_pair(network: &Network, model: &Model<'_>, mut show: impl FnMut(&mut Ses
     ram.fill(0xA5);
     let mut session = Session::new(model, ram, limits).unwrap();
     for pair in &network.dev {
-        if model.task() == kinglet::Task::Generate {
-            session.read_text(b"").unwrap();
-        } else {
-            read_line(&mut session, model, &pair.source).unwrap().unwrap();
-        }
+        read_line(&mut session, model, &pair.source).unwrap().unwrap();
         show(&mut session, pair);
     }
 }

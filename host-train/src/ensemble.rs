@@ -2,7 +2,7 @@
 
 use crate::config::Task;
 use crate::error::{Error, Result};
-use crate::model::{Decoding, Seq2Seq, Stepped};
+use crate::model::{Decoding, Reads, Seq2Seq, Stepped};
 use crate::nn::loss::log_sum_exp;
 
 /// Networks over the same tokens; the probability of a token is the mean of theirs. One network is itself, bit by bit.
@@ -33,9 +33,19 @@ impl<'a> Ensemble<'a> {
         };
         match members.iter().map(|model| sizes(model)).find(|&other| other != first) {
             None => Ok(Self { members }),
-            Some(other) => Err(Error::Config(format!(
-                "an ensemble's models share their vocabularies: expected {first:?} tokens, found {other:?}"
-            ))),
+            Some(other) => {
+                let told = |(source, target): (Reads, usize)| match source {
+                    Reads::Tokens(tokens) => format!("{tokens} source and {target} target tokens"),
+                    Reads::Frames(numbers) => {
+                        format!("frames of {numbers} numbers and {target} target tokens")
+                    }
+                };
+                Err(Error::Config(format!(
+                    "an ensemble's models share their vocabularies: expected {}, found {}",
+                    told(first),
+                    told(other)
+                )))
+            }
         }
     }
 
@@ -164,7 +174,10 @@ mod tests {
         let config = &configs()[0];
         let (one, two) = (Seq2Seq::new(config, 7, 6, 1), Seq2Seq::new(config, 7, 8, 1));
         let message = Ensemble::new(vec![&one, &two]).unwrap_err().to_string();
-        assert!(message.contains("expected (7, 6) tokens, found (7, 8)"), "{message}");
+        assert!(
+            message.contains("expected 7 source and 6 target tokens, found 7 source and 8 target"),
+            "{message}"
+        );
         assert!(Ensemble::new(vec![]).is_err());
     }
 }

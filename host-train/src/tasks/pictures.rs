@@ -96,7 +96,7 @@ mod tests {
             (0..h).map(row).collect::<Vec<String>>().join("/")
         };
         assert_eq!(rows(4, 4, 4), "#.../##../#.#./####");
-        assert_eq!(rows(5, 5, 3), "##.##/.###./##.##");
+        assert_eq!(rows(5, 5, 5), "#...#/.#.#./..#../.#.#./#...#");
         assert_eq!(rows(0, 3, 3), "###/#.#/###");
     }
 
