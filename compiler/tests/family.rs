@@ -263,8 +263,11 @@ fn forms() -> Vec<Form> {
     all
 }
 
+/// What makes a form of another.
+type Change = fn(&mut ModelConfig);
+
 /// What is tried of sources of numbers.
-fn of_frames() -> [(&'static str, fn(&mut ModelConfig)); 6] {
+fn of_frames() -> [(&'static str, Change); 6] {
     [
         ("both ways", |_| ()),
         ("labels", |c| c.task = Task::Label),
