@@ -1,10 +1,11 @@
 //! Pairs as ids, ready to be cut into batches.
 
+use crate::checkpoint::checksum;
 use crate::config::DataConfig;
 use crate::data::Pair;
 use crate::model::Batch;
 use crate::nn::random::Random;
-use crate::vocab::{Encoded, Vocab};
+use crate::vocab::{Encoded, Vocab, outside};
 
 /// Sequences end to end in one buffer, so that millions of short ones cost little more than their ids.
 #[derive(Debug, Clone, Default)]
@@ -132,10 +133,16 @@ impl Dataset {
         }
     }
 
-    /// A number that differs, in all likelihood, when any id or the order of pairs differs: FNV-1a over the ids.
+    /// A number that differs, in all likelihood, when any id or the order of pairs differs: FNV-1a over the ids and, of words
+    /// [`outside`], whose ids tell when they were met, over what they are.
     pub fn fingerprint(&self) -> u64 {
         let ids = self.sources.ids.iter().chain(&self.targets.ids);
-        crate::checkpoint::checksum(ids.flat_map(|id| id.to_le_bytes()))
+        let bytes = |&id: &u32| match outside::word(id) {
+            Some(word) => checksum(word.bytes()).to_le_bytes(),
+            None => u64::from(id).to_le_bytes(),
+        };
+        let len = |id: &u32| if *id < outside::FIRST { 4 } else { 8 };
+        checksum(ids.flat_map(|id| bytes(id).into_iter().take(len(id))))
     }
 }
 

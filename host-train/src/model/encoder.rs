@@ -1,7 +1,9 @@
 //! The encoder: embeddings and a recurrent stack over the sources.
 
 use crate::config::ModelConfig;
+use crate::model::Sources;
 use crate::model::sentences::{Masks, Sentences, Site};
+use crate::model::spelled::{Spelled, Speller};
 use crate::nn::buffer::Buffer;
 use crate::nn::embedding::Embedding;
 use crate::nn::params::{Gradients, Layout};
@@ -13,6 +15,8 @@ use crate::quant::{Builder, Weights};
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Encoder {
     embedding: Embedding,
+    /// Where letters are read.
+    speller: Option<Speller>,
     pub(super) stack: Stack,
 }
 
@@ -20,16 +24,18 @@ pub(super) struct Encoder {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct EncoderTrace {
     pub(super) sources: Sentences,
+    spelled: Option<Spelled>,
     /// Final states of every layer and direction, in the order of `sources`.
     pub(super) states: List<State>,
     pub(super) stack: StackTrace,
 }
 
 impl Encoder {
-    pub(super) fn declare(layout: &mut Layout, config: &ModelConfig, vocab: usize) -> Self {
+    pub(super) fn declare(layout: &mut Layout, config: &ModelConfig, sources: &Sources) -> Self {
         let e = &config.encoder;
-        let parts = [e.embedding];
+        let parts = [e.inputs()];
         let shape = Shape {
+            joined: e.inputs() > e.embedding,
             bidirectional: e.bidirectional,
             reverse: e.reverse,
             residual: e.residual,
@@ -37,14 +43,18 @@ impl Encoder {
             ..Shape::new(e.cell, &parts, e.hidden, e.layers)
         };
         Self {
-            embedding: Embedding::declare(layout, "encoder.embedding", vocab, e.embedding),
+            embedding: Embedding::declare(layout, "encoder.embedding", sources.size, e.embedding),
+            speller: sources.spelling.clone().map(|spelling| Speller::declare(layout, e, spelling)),
             stack: Stack::declare(layout, "encoder.", &shape),
         }
     }
 
-    /// Number of source tokens.
-    pub(super) fn vocab(&self) -> usize {
-        self.embedding.vocab()
+    /// Packs the sources of a batch that `names` counts up.
+    pub(super) fn read<S: AsRef<[u32]>>(&self, batch: &[S], names: &[usize]) -> Sentences {
+        match &self.speller {
+            Some(speller) => Sentences::with(batch, names, |id| speller.entry(id)),
+            None => Sentences::new(batch, names, self.embedding.vocab()),
+        }
     }
 
     /// Adds its products to a grid.
@@ -54,11 +64,24 @@ impl Encoder {
     }
 
     pub(super) fn forward(&self, weights: Weights<'_>, sources: Sentences, masks: Masks) -> EncoderTrace {
-        let x = sources.embedded(&self.embedding, weights, masks, Site::SourceEmbedding);
+        let spelled = self.speller.as_ref().map(|speller| speller.forward(weights, &sources));
+        let x = match (&self.speller, &spelled) {
+            (Some(speller), Some(spelled)) => {
+                let words = speller.rows(weights, &self.embedding, spelled);
+                if masks.keeps_embeddings() {
+                    (words, Some(spelled.words.clone()))
+                } else {
+                    let mut x = spelled.spread(&words, self.stack.layers()[0].inputs());
+                    masks.apply(Site::SourceEmbedding, &sources, &mut x);
+                    (x, None)
+                }
+            }
+            _ => sources.embedded(&self.embedding, weights, masks, Site::SourceEmbedding),
+        };
         let mut states = self.stack.zero_states(sources.seq.sentences());
         let between = |k: usize, rows: &mut [f32]| masks.apply(Site::EncoderLayer(k), &sources, rows);
         let stack = self.stack.run(weights, &sources.seq, x, (&mut states, true), &between);
-        EncoderTrace { sources, states, stack }
+        EncoderTrace { sources, spelled, states, stack }
     }
 
     /// Adds the gradients, given those of the outputs and of the final states.
@@ -71,12 +94,18 @@ impl Encoder {
         mut d_states: List<State>,
         masks: Masks,
     ) {
-        let EncoderTrace { sources, stack, .. } = trace;
+        let EncoderTrace { sources, spelled, stack, .. } = trace;
         let tokens = stack.tokens.clone();
         let between = |k: usize, rows: &mut [f32]| masks.apply(Site::EncoderLayer(k), &sources, rows);
         let seq = &sources.seq;
         let mut dx = self.stack.backward(weights, grads, seq, stack, d_out, &mut d_states, &between);
         masks.apply(Site::SourceEmbedding, &sources, &mut dx);
+        if let (Some(speller), Some(spelled)) = (&self.speller, &spelled) {
+            if tokens.is_none() {
+                dx = spelled.gather(&dx, self.stack.layers()[0].inputs());
+            }
+            return speller.backward(weights, grads, &self.embedding, spelled, &dx);
+        }
         let ids = tokens.as_ref().map_or(&sources.ids, |tokens| &tokens.ids);
         self.embedding.backward(grads, ids, &dx);
     }

@@ -2,7 +2,7 @@
 
 use crate::model::decoder::{Carried, Decoder, Known};
 use crate::model::network::Network;
-use crate::model::sentences::{Masks, Sentences};
+use crate::model::sentences::Masks;
 use crate::model::{SOS, Seq2Seq, UNK};
 use crate::nn::attention::AttentionTrace;
 use crate::nn::buffer::Buffer;
@@ -52,7 +52,7 @@ impl<'a> Decoding<'a> {
         let weights = weights.with_packs(&packs);
         let (carried, known) = match &model.network {
             Network::Transduce(network) => {
-                let packed = Sentences::new(sources, &names, network.encoder.vocab());
+                let packed = network.encoder.read(sources, &names);
                 let mut places = vec![0; sources.len()];
                 packed.order.iter().enumerate().for_each(|(place, &i)| places[i] = place);
                 let encoded = network.encoder.forward(weights, packed, Masks::NONE);
@@ -104,7 +104,7 @@ impl Seq2Seq {
     pub fn label_logits(&self, sources: &[&[u32]]) -> Vec<Vec<f32>> {
         let Network::Label(network) = &self.network else { panic!("a model that labels") };
         let names: Vec<usize> = (0..sources.len()).collect();
-        let packed = Sentences::new(sources, &names, network.encoder.vocab());
+        let packed = network.encoder.read(sources, &names);
         let trace = network.forward((&self.params).into(), packed, Masks::NONE);
         let (seq, vocab) = (&trace.labelled.seq, self.target_vocab());
         let mut all = vec![Vec::new(); sources.len()];

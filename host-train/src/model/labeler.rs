@@ -1,6 +1,7 @@
 //! An encoder whose outputs are labelled, token by token.
 
 use crate::config::ModelConfig;
+use crate::model::Sources;
 use crate::model::encoder::{Encoder, EncoderTrace};
 use crate::model::sentences::{Masks, Sentences, Site};
 use crate::nn::buffer::Buffer;
@@ -31,10 +32,10 @@ impl Labeler {
     pub(super) fn declare(
         layout: &mut Layout,
         config: &ModelConfig,
-        source_vocab: usize,
+        sources: &Sources,
         target_vocab: usize,
     ) -> Self {
-        let encoder = Encoder::declare(layout, config, source_vocab);
+        let encoder = Encoder::declare(layout, config, sources);
         let output = Linear::declare(layout, OUTPUT, config.memory(), target_vocab, true);
         Self { encoder, output }
     }

@@ -13,6 +13,8 @@ mod network;
 mod objective;
 mod observe;
 mod sentences;
+mod sources;
+mod spelled;
 mod step;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -22,6 +24,8 @@ pub use crate::nn::params::{Gradients, Params, Tensor};
 pub use decoder::{Choice, Feed};
 pub use infer::{Decoding, Stepped};
 pub use objective::{Objective, Teachers};
+pub use sources::SourceTokens;
+use sources::{Sources, check_size};
 pub(crate) use step::in_parallel;
 pub use step::{LossSum, StepOptions};
 
@@ -55,6 +59,8 @@ pub struct Batch {
 ///
 /// - `encoder.embedding.weight`, `encoder.rnn.*` as `nn.GRU` or `nn.LSTM`, and `encoder.fc.{weight,bias}`
 ///   with a linear bridge;
+/// - where letters are read `encoder.characters.embedding.weight` and, as `nn.Conv1d`,
+///   `encoder.characters.conv.{weight,bias}`; the first layer reads [embedding; features];
 /// - `decoder.attention.{w_q.weight, w_k.weight, w_k.bias, v.weight}` with attention;
 /// - `decoder.embedding.weight`, `decoder.rnn.*`, whose first layer reads [embedding; context], and
 ///   `decoder.fc_out.{weight,bias}`, which reads [state; context; embedding] with attention and the state
@@ -79,28 +85,35 @@ impl Seq2Seq {
     /// a small deviation, the rest uniform as PyTorch's layers start.
     ///
     /// # Panics
-    /// When a size is 0 or a vocabulary lacks the four special ids; [`crate::config::Config::check`] and any
-    /// vocabulary exclude both.
-    pub fn new(config: &ModelConfig, source_vocab: usize, target_vocab: usize, seed: u64) -> Self {
-        assert!(source_vocab > UNK as usize && target_vocab > UNK as usize, "vocabularies need special ids");
-        Self::build(config, (source_vocab, target_vocab), |layout| Ok(layout.init(seed)))
-            .expect("init cannot fail")
+    /// When a size is 0, a vocabulary lacks the four special ids, or letters are to be read of sources that have none;
+    /// [`crate::config::Config::check`] and any vocabulary exclude all of it.
+    pub fn new<'a>(
+        config: &ModelConfig,
+        source: impl Into<SourceTokens<'a>>,
+        target_vocab: usize,
+        seed: u64,
+    ) -> Self {
+        Self::build(config, source.into(), target_vocab, |layout| Ok(layout.init(seed)))
+            .expect("sources and special ids as the configuration wants them")
     }
 
     fn build(
         config: &ModelConfig,
-        vocabularies: (usize, usize),
+        source: SourceTokens<'_>,
+        target_vocab: usize,
         params: impl FnOnce(&Layout) -> Result<Params>,
     ) -> Result<Self> {
+        let sources = Sources::new(config, source)?;
+        check_size("target", target_vocab)?;
         let mut layout = Layout::default();
-        let network = Network::declare(&mut layout, config, vocabularies.0, vocabularies.1);
+        let network = Network::declare(&mut layout, config, &sources, target_vocab);
         Ok(Self {
             config: config.clone(),
             params: params(&layout)?,
             scheme: None,
             network,
             operands: layout.operands().clone(),
-            vocabularies,
+            vocabularies: (sources.size, target_vocab),
             spare: Spare::default(),
         })
     }
@@ -109,21 +122,14 @@ impl Seq2Seq {
     ///
     /// # Errors
     /// [`crate::Error::Config`] names the first tensor that is missing, superfluous or of another shape, or
-    /// says that a vocabulary lacks the special ids.
-    pub fn from_params(
+    /// says that a vocabulary lacks the special ids, or characters where letters are read.
+    pub fn from_params<'a>(
         config: &ModelConfig,
-        source_vocab: usize,
+        source: impl Into<SourceTokens<'a>>,
         target_vocab: usize,
         params: Params,
     ) -> Result<Self> {
-        for (side, size) in [("source", source_vocab), ("target", target_vocab)] {
-            if size <= UNK as usize {
-                return Err(crate::Error::Config(format!(
-                    "the {side} vocabulary needs at least its 4 special tokens, found {size}"
-                )));
-            }
-        }
-        Self::build(config, (source_vocab, target_vocab), |layout| layout.arrange(params))
+        Self::build(config, source.into(), target_vocab, |layout| layout.arrange(params))
     }
 
     /// The integers of the present parameters, as the chip has them; `None` without a scheme.

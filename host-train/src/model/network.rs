@@ -1,6 +1,7 @@
 //! A network of any task, for one shard of a batch.
 
 use crate::config::{ModelConfig, Task};
+use crate::model::Sources;
 use crate::model::decoder::{Decoder, DecoderTrace, Feed, Known, coverage_loss};
 use crate::model::encoder::Encoder;
 use crate::model::labeler::{LabelTrace, Labeler};
@@ -67,14 +68,14 @@ impl Network {
     pub(super) fn declare(
         layout: &mut Layout,
         config: &ModelConfig,
-        source_vocab: usize,
+        sources: &Sources,
         target_vocab: usize,
     ) -> Self {
         match config.task {
             Task::Transduce => {
-                Self::Transduce(Transducer::declare(layout, config, source_vocab, target_vocab))
+                Self::Transduce(Transducer::declare(layout, config, sources, target_vocab))
             }
-            Task::Label => Self::Label(Labeler::declare(layout, config, source_vocab, target_vocab)),
+            Task::Label => Self::Label(Labeler::declare(layout, config, sources, target_vocab)),
             Task::Generate => Self::Generate(Decoder::declare(layout, config, target_vocab)),
         }
     }
@@ -118,7 +119,7 @@ impl Network {
         feed: Feed<'_>,
     ) -> Pass {
         let targets = Sentences::new(targets, names, self.target_vocab());
-        let read = |encoder: &Encoder| Sentences::new(sources, names, encoder.vocab());
+        let read = |encoder: &Encoder| encoder.read(sources, names);
         let trace = match self {
             Self::Transduce(network) => {
                 let sources = read(&network.encoder);

@@ -26,13 +26,17 @@ pub(super) struct Sentences {
 impl Sentences {
     /// Packs the sentences of a batch that `names` counts up; ids not below `vocab` become [`UNK`].
     pub(super) fn new<S: AsRef<[u32]>>(batch: &[S], names: &[usize], vocab: usize) -> Self {
+        Self::with(batch, names, |id| if (id as usize) < vocab { id } else { UNK })
+    }
+
+    /// Packs the sentences of a batch that `names` counts up, with what stands for their ids.
+    pub(super) fn with<S: AsRef<[u32]>>(batch: &[S], names: &[usize], known: impl Fn(u32) -> u32) -> Self {
         let sentence = |i: usize| batch[names[i]].as_ref();
         let mut order: Buffer<usize> = (0..names.len()).collect();
         order.sort_unstable_by_key(|&i| (Reverse(sentence(i).len()), i));
         let seq = Packed::new(order.iter().map(|&i| sentence(i).len()).collect::<Buffer<usize>>());
         let mut ids = Buffer::unspecified(seq.rows());
         for t in 0..seq.steps() {
-            let known = |id: u32| if (id as usize) < vocab { id } else { UNK };
             let rows = ids[seq.rows_of(t..t + 1)].iter_mut().zip(order.iter());
             rows.for_each(|(id, &i)| *id = known(sentence(i)[t]));
         }

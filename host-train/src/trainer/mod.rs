@@ -15,7 +15,7 @@ pub use evaluate::{Behind, Evaluation, decode_all, decode_groups, evaluate, mean
 pub use event::{End, EpochRecord, Event, Outcome};
 
 use crate::checkpoint::{Checkpoint, RunDir, Snapshot, State};
-use crate::config::{AttentionConfig, Config, DataConfig, EncoderConfig, ModelConfig, Task};
+use crate::config::{AttentionConfig, Config, DataConfig, EncoderConfig, ModelConfig};
 use crate::data::corpus::check_sides;
 use crate::data::{Dataset, Pair, vectors};
 use crate::error::{Error, Result};
@@ -157,10 +157,7 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
     let (source_vocab, target_vocab) = match (&resumed, known) {
         (Some(old), _) => (old.source_vocab.clone(), old.target_vocab.clone()),
         (None, Some(known)) => (known.source_vocab.clone(), known.target_vocab.clone()),
-        (None, None) => {
-            let (source, target) = vocabularies(&config.data, run.train)?;
-            (source, target.with_end(config.model.task != Task::Label))
-        }
+        (None, None) => vocabularies(config, run.train)?,
     };
     check_teachers(run, &source_vocab, &target_vocab)?;
     let train = Dataset::training(run.train, &source_vocab, &target_vocab, &config.data);
@@ -205,7 +202,7 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
                         "{section} starts from a trained network: name its checkpoint with --init"
                     )));
                 }
-                None => Seq2Seq::new(&config.model, source_vocab.len(), target_vocab.len(), t.seed),
+                None => Seq2Seq::new(&config.model, &source_vocab, target_vocab.len(), t.seed),
             };
             let vectors = match &config.model.encoder.vectors {
                 path if fresh && !path.as_os_str().is_empty() => {
