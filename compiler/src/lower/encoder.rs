@@ -43,10 +43,12 @@ impl<'a> Builder<'a> {
             .collect()
     }
 
-    /// Encoder layers and bridge; `decoder` has states where there is a decoder.
+    /// Encoder layers and bridge; `features` stand beside the source tokens' embeddings, `decoder` has states where there is a
+    /// decoder.
     pub fn encoder(
         &mut self,
         config: &ModelConfig,
+        features: Option<Signal>,
         decoder: &[State],
         program: &mut Program,
     ) -> Result<Encoded> {
@@ -65,7 +67,9 @@ impl<'a> Builder<'a> {
             })
             .collect::<Result<_>>()?;
         let width = config.memory();
-        let adds = |layer: usize| encoder.residual && (layer > 0 || width == encoder.embedding);
+        let adds = |layer: usize| {
+            encoder.residual && (layer > 0 || (width == encoder.embedding && features.is_none()))
+        };
         let embedding = self.tensor("encoder.embedding.weight")?;
         let token = Token::plan(self, embedding, &consumers, adds(0))?;
         let lookup = |layer: usize, needed: bool| token.lookup().filter(|_| layer == 0 && needed);
@@ -100,6 +104,8 @@ impl<'a> Builder<'a> {
             let bits = top.iter().map(|state| state.bits).min().expect("a direction") - 8;
             let states = to.map(|view| Signal { view, kind: Kind::I8, bits });
             let mut out = states;
+            let features = features.filter(|_| layer == 0).map(|features| (features, encoder.embedding));
+            let beside = below.map(|below| (below, 0)).or(features);
             for (place, (over, suffix)) in directions.iter().enumerate() {
                 let suffix = format!("l{layer}{suffix}");
                 let weights = self.weights("encoder", &suffix, encoder.cell)?;
@@ -111,7 +117,10 @@ impl<'a> Builder<'a> {
                     cell: encoder.cell,
                     weights,
                     token: (layer == 0).then_some(&token),
-                    inputs: below.map(|below| self.read(below, weights.w_ih, 0)).into_iter().collect(),
+                    inputs: beside
+                        .map(|(read, start)| self.read(read, weights.w_ih, start))
+                        .into_iter()
+                        .collect(),
                     state: top[place],
                     out: states.filter(|_| !at_once).map(part),
                 };

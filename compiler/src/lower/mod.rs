@@ -6,6 +6,7 @@
 
 mod attention;
 mod cells;
+mod characters;
 mod decoder;
 mod encoder;
 mod product;
@@ -148,10 +149,15 @@ pub fn lower<'a>(
     let config = &source.model.config;
     let (mut encode, mut step) = (Program::default(), Program::default());
     let vocabulary = source.target_vocab.len();
+    let features = match config.task {
+        config::Task::Generate => None,
+        config::Task::Transduce | config::Task::Label => builder.features(config, source.source_vocab)?,
+    };
+    let beside = features.as_ref().map(|features| features.signal);
     let (task, (logits, logit_bits)) = match config.task {
         config::Task::Transduce => {
             let states = builder.decoder_states(config)?;
-            let encoded = builder.encoder(config, &states, &mut encode)?;
+            let encoded = builder.encoder(config, beside, &states, &mut encode)?;
             let mut known = Known::default();
             if let Some(outputs) = encoded.outputs {
                 known.attention = Some(builder.attention(config, outputs, &mut encode)?);
@@ -161,7 +167,7 @@ pub fn lower<'a>(
             (Task::Transduce, builder.decoder(config, vocabulary, &states, &known, &mut step)?)
         }
         config::Task::Label => {
-            let encoded = builder.encoder(config, &[], &mut encode)?;
+            let encoded = builder.encoder(config, beside, &[], &mut encode)?;
             let outputs = encoded.outputs.expect("labels read what the top layer puts out");
             (Task::Label, builder.labeler(outputs, vocabulary, &mut step)?)
         }
@@ -174,14 +180,22 @@ pub fn lower<'a>(
         Task::Generate => Vec::new(),
         Task::Transduce | Task::Label => builder.vocabulary("source", source.source_vocab)?.to_vec(),
     };
+    let source_record = [source_vocabulary, features.map_or(Vec::new(), |features| features.record)].concat();
     let target_vocabulary = builder.vocabulary("target", source.target_vocab)?;
     let beam = usize::from(plan.beam);
     let size = Size { source: plan.max_source.into(), beam, lanes: plan.layout.lanes().min(beam) };
-    share(&mut builder.slots, encode.bytes(), step.bytes(), logits, None, size);
+    share(
+        &mut builder.slots,
+        encode.bytes(),
+        step.bytes(),
+        logits,
+        beside.map(|features| features.view.slot),
+        size,
+    );
     let slots: Vec<u8> = builder.slots.iter().flat_map(Slot::to_bytes).collect();
     let description = Description {
         name: plan.name.as_bytes(),
-        source: &source_vocabulary,
+        source: &source_record,
         target: &target_vocabulary,
         max_source: plan.max_source,
         max_target: plan.max_target,

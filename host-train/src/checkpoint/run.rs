@@ -150,8 +150,14 @@ impl RunDir {
     /// # Errors
     /// [`Error::Io`].
     pub fn clear(&self) -> Result<()> {
-        for name in ["optimizer.safetensors", "state.json", "model.safetensors", "history.jsonl", quant::FILE, CHARACTERS]
-        {
+        for name in [
+            "optimizer.safetensors",
+            "state.json",
+            "model.safetensors",
+            "history.jsonl",
+            quant::FILE,
+            CHARACTERS,
+        ] {
             let path = self.path(name);
             match std::fs::remove_file(&path) {
                 Err(source) if source.kind() != std::io::ErrorKind::NotFound => {

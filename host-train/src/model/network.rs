@@ -72,9 +72,7 @@ impl Network {
         target_vocab: usize,
     ) -> Self {
         match config.task {
-            Task::Transduce => {
-                Self::Transduce(Transducer::declare(layout, config, sources, target_vocab))
-            }
+            Task::Transduce => Self::Transduce(Transducer::declare(layout, config, sources, target_vocab)),
             Task::Label => Self::Label(Labeler::declare(layout, config, sources, target_vocab)),
             Task::Generate => Self::Generate(Decoder::declare(layout, config, target_vocab)),
         }

@@ -45,7 +45,8 @@ impl Sources {
             0 => None,
             _ => {
                 let spelling = tokens.words.and_then(|words| Spelling::new(words, characters.max_len));
-                let missing = "model.encoder.characters needs a source vocabulary of words with their characters";
+                let missing =
+                    "model.encoder.characters needs a source vocabulary of words with their characters";
                 Some(Arc::new(spelling.ok_or_else(|| Error::Config(missing.into()))?))
             }
         };
@@ -58,7 +59,5 @@ pub(super) fn check_size(side: &str, size: usize) -> Result<()> {
     if size > UNK as usize {
         return Ok(());
     }
-    Err(Error::Config(format!(
-        "the {side} vocabulary needs at least its 4 special tokens, found {size}"
-    )))
+    Err(Error::Config(format!("the {side} vocabulary needs at least its 4 special tokens, found {size}")))
 }

@@ -186,7 +186,8 @@ mod tests {
         for width in [1, 3, 5] {
             let (layer, layout) = layer(width);
             let params = layout.init(7);
-            let [e, w, b] = ["c.embedding.weight", "c.conv.weight", "c.conv.bias"].map(|n| &params.get(n).unwrap().data);
+            let [e, w, b] =
+                ["c.embedding.weight", "c.conv.weight", "c.conv.bias"].map(|n| &params.get(n).unwrap().data);
             let trace = layer.forward(&params, letters(&WORDS));
             for (word, found) in WORDS.iter().zip(trace.features.chunks_exact(3)) {
                 for (f, &found) in found.iter().enumerate() {
@@ -213,7 +214,8 @@ mod tests {
             let (layer, layout) = layer(width);
             let mut params = layout.init(7);
             // Far enough apart that no small step makes another sum the largest.
-            params.get_mut("c.embedding.weight").unwrap().data = values(24, 3).iter().map(|x| 2.0 * x).collect();
+            params.get_mut("c.embedding.weight").unwrap().data =
+                values(24, 3).iter().map(|x| 2.0 * x).collect();
             let r = values(12, 1);
             GradientCheck::new(params, vec![]).step(1e-3).run(
                 |p, _| GradientCheck::weigh(&layer.forward(p, letters(&WORDS)).features, &r),
