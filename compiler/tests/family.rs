@@ -6,10 +6,12 @@ use kinglet_compiler::desktop::{Buffer, Image};
 use kinglet_compiler::kinds::{Kind, Kinds};
 use kinglet_compiler::lower::{self, Fold, Plan};
 use kinglet_compiler::{Compiled, Error, Options, compile};
-use kinglet_train::config::{AttentionKind, Bridge, Cell, ModelConfig, Place, Task, Tokens};
+use kinglet_train::config::{
+    AttentionKind, Bridge, Cell, CharactersConfig, CharactersKind, ModelConfig, Place, Task, Tokens,
+};
 use kinglet_train::data::Pair;
 use kinglet_train::model::Seq2Seq;
-use kinglet_train::vocab::Vocab;
+use kinglet_train::vocab::{Vocab, cut};
 
 const SOURCES: [&str; 6] = ["abcab", "d", "eeedcba", "bad cab", "a b c d e a b c", "\u{e9}a"];
 const TARGETS: [&str; 6] = ["X Y", "Z", "Z Y X W V", "V V V", "W X", "Y"];
@@ -24,20 +26,26 @@ struct Network {
 /// A random network, its weights enlarged so that its gates move.
 fn network(config: &ModelConfig, seed: u64) -> Network {
     let names = ["V", "W", "X", "Y", "Z"];
-    let labels = |source: &str| source.bytes().map(|b| names[b as usize % 5]).collect::<Vec<_>>().join(" ");
+    let spelled = config.encoder.characters.features() > 0;
+    let labels = |source: &str| {
+        let tokens = cut(if spelled { Tokens::Words } else { Tokens::Chars }, source);
+        tokens.iter().map(|t| names[t.as_bytes()[0] as usize % 5]).collect::<Vec<_>>().join(" ")
+    };
     let pair = |(source, target): (&&str, &&str)| match config.task {
         Task::Transduce => Pair { source: (*source).into(), target: (*target).into() },
-        Task::Label => {
-            let source: String = source.chars().filter(char::is_ascii).collect();
-            let target = labels(&source);
-            Pair { source, target }
-        }
+        Task::Label => Pair { source: (*source).into(), target: labels(source) },
         Task::Generate => Pair { source: String::new(), target: (*target).into() },
     };
     let dev: Vec<Pair> = SOURCES.iter().zip(&TARGETS).map(pair).collect();
-    let source = Vocab::build(Tokens::Chars, SOURCES, 1);
+    let source = if spelled {
+        // Of some words, and of some letters, only some are known.
+        let words = Vocab::build(Tokens::Words, SOURCES[..3].iter().copied(), 1);
+        words.with_characters(Vocab::build(Tokens::Chars, SOURCES[..3].iter().copied(), 1))
+    } else {
+        Vocab::build(Tokens::Chars, SOURCES, 1)
+    };
     let target = Vocab::build(Tokens::Words, TARGETS, 1).with_end(config.task != Task::Label);
-    let mut model = Seq2Seq::new(config, source.len(), target.len(), seed);
+    let mut model = Seq2Seq::new(config, &source, target.len(), seed);
     for tensor in
         model.params.iter_mut().filter(|t| !t.name.contains("norm") && !t.name.contains("temperature"))
     {
@@ -220,6 +228,16 @@ fn forms() -> Vec<(String, ModelConfig)> {
     form("labels", &|c| c.task = Task::Label);
     form("labels backward", &|c| {
         (c.task, c.encoder.bidirectional, c.encoder.reverse) = (Task::Label, false, true);
+    });
+    let letters = |c: &mut ModelConfig| {
+        let kind = CharactersKind::Conv;
+        c.encoder.characters = CharactersConfig { kind, embedding: 5, size: 11, width: 3, max_len: 4 };
+    };
+    form("letters", &letters);
+    form("letters, labels", &|c| {
+        letters(c);
+        // As wide as the layer, and yet without a sum.
+        (c.task, c.encoder.residual, c.encoder.characters.width) = (Task::Label, true, 5);
     });
     form("generates", &|c| c.task = Task::Generate);
     form("generates, tied", &|c| {
