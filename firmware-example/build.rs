@@ -93,7 +93,7 @@ fn model(out: &Path) {
 /// One blob for each shape that `bench` measures, and the list of them as an expression of Rust.
 fn bench(board: &str, out: &Path) {
     println!("cargo::rerun-if-changed=build");
-    use blobs::Kernel::{Elman, Gru, LayerNorm, Lstm, Matvec, Peephole};
+    use blobs::Kernel::{Elman, Gru, LayerNorm, Lstm, Matvec, Peephole, UnitLength};
     use blobs::{INT4, INT4_GROUPS, INT8};
     use kinglet::kernels::Layout;
     let target = variable("TARGET");
@@ -119,6 +119,7 @@ fn bench(board: &str, out: &Path) {
         (Elman, 64, 128),
         (Peephole, 64, 128),
         (LayerNorm, 128, 128),
+        (UnitLength, 128, 128),
     ];
     let shapes = if board == "microbit" { &shapes[..5] } else { &shapes[..] };
     let mut list = String::from("&[");
@@ -131,6 +132,7 @@ fn bench(board: &str, out: &Path) {
             Elman => ("elman_step", "hidden"),
             Peephole => ("peephole_step", "hidden"),
             LayerNorm => ("layer_norm", "out"),
+            UnitLength => ("unit_length", "out"),
         };
         let file = |label: &str, kernel: Option<blobs::Kernel>| {
             let path = out.join(format!("{name}-{input}-{size}{label}.kgl"));

@@ -3,8 +3,9 @@
 # compiler's estimate (kinglet inspect --board) beside it, for every core that the model's weights are arranged for. Exit 1 when an
 # estimate is more than 10 % off.
 #
-#   ./words.sh [--model M.kgl] [--words FILE] [--limit N] [--all] [--json]
+#   ./words.sh [--model M.kgl] [--words FILE] [--limit N] [--features LIST] [--cores LIST] [--all] [--json]
 #
+# --features: of the firmware, such as subwords, that the model needs. --cores: only these, of m0, m3, m4, m33, m55, rv32.
 # --all: the other cores as well, for which there is no estimate: any core runs any blob, but slowly.
 # FILE: a word a line, or a TSV whose first column is the word; the first 50 of them without a limit, all with a limit of 0.
 # Means of all words, in thousands: instructions, and cycles by the rules in scripts/cycles.c, with memory that never waits.
@@ -13,17 +14,17 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/scripts/common.sh"
 
-model=$here/models/g2p.kgl words=$here/../tests/golden/words.txt limit=50 all= json=
+model=$here/models/g2p.kgl words=$here/../tests/golden/words.txt limit=50 features= cores= all= json=
 while [ $# -gt 0 ]; do
     case $1 in
-    --model | --words | --limit)
+    --model | --words | --limit | --features | --cores)
         [ $# -ge 2 ] || usage "$1 needs a value"
-        case $1 in --model) model=$2 ;; --words) words=$2 ;; --limit) limit=$2 ;; esac
+        case $1 in --model) model=$2 ;; --words) words=$2 ;; --limit) limit=$2 ;; --features) features=$2 ;; --cores) cores=$2 ;; esac
         shift 2
         ;;
     --all) all=1 && shift ;;
     --json) json=1 && shift ;;
-    *) usage "unknown argument $1; it takes [--model M.kgl] [--words FILE] [--limit N] [--all] [--json]" ;;
+    *) usage "unknown argument $1; it takes [--model M.kgl] [--words FILE] [--limit N] [--features LIST] [--cores LIST] [--all] [--json]" ;;
     esac
 done
 [ -r "$model" ] || die "cannot read the model $model"
@@ -55,6 +56,7 @@ board() {
 measure() {
     # The micro:bit's code is that of mps2-an385; the Cortex-M7's is the Cortex-M4's.
     [ "$1" != microbit ] && [ -n "$(board "$2")" ] || return 0
+    case " ${cores:-$2} " in *" $2 "*) ;; *) return 0 ;; esac
     "$kinglet" inspect "$KINGLET_MODEL" --board "$(board "$2")" --data "$tmp/words" --json >"$tmp/inspected" || die "no estimate for $2"
     if ! grep -q '"foreign":true' "$tmp/inspected"; then
         mv "$tmp/inspected" "$tmp/$2.json"
@@ -62,7 +64,7 @@ measure() {
         echo "words.sh: not on $2: the weights are arranged for another core" >&2
         return 0
     fi
-    build "$3" "$4" words || die "cannot build for $3"
+    build "$3" "$4${features:+ --features $features}" words || die "cannot build for $3"
     : >"$tmp/regions"
     case $2 in
     rv32) plugin= ;;

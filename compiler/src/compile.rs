@@ -2,10 +2,9 @@
 
 use kinglet::blob::schema;
 use kinglet::{Limits, Model};
-use kinglet_train::config::Task;
+use kinglet_train::config::{Metric, Task};
 use kinglet_train::data::Pair;
 use kinglet_train::data::corpus::group;
-use kinglet_train::vocab::Vocab;
 
 use crate::boards::{self, Board, longest_source};
 use crate::calibrate::{Example, Observed, saturation};
@@ -33,6 +32,8 @@ const BEAM: u8 = 4;
 pub struct Options {
     /// Name, lengths, beam, folding and kinds of weights.
     pub plan: Plan,
+    /// What counts when float and integers are compared: that for which the network was trained.
+    pub metric: Metric,
     /// Most bytes of RAM, at the planned lengths and beam.
     pub max_ram: Option<usize>,
     /// Most bytes of flash for the blob.
@@ -67,29 +68,23 @@ pub struct Compiled {
 ///
 /// # Errors
 /// [`Error::Calibration`] without dev pairs or with broken weights, [`Error::Model`] when the network does not fit the
-/// format, or when weights are to be chosen for a model that generates and has no answers to compare, [`Error::TooLarge`] when a bound cannot be met.
+/// format, [`Error::TooLarge`] when a bound cannot be met.
 pub fn compile(source: Source<'_>, dev: &[Pair], options: &Options) -> Result<Compiled> {
-    let examples: Vec<Example> = dev.iter().map(|pair| example(source, pair)).collect();
+    let examples: Vec<Example> = dev.iter().map(|pair| source.example(pair)).collect();
     let (calibrate, others) = split(&examples, options.calibration_pairs);
     let unseen = if others.is_empty() { &calibrate } else { &others };
-    // What follows from no source is not right or wrong.
-    let generates = source.model.config.task == Task::Generate;
-    let compared = first_sources(dev, if generates { 0 } else { options.evaluation_sources });
+    let compared = first_sources(source, dev, options.evaluation_sources);
     let mut alternatives = Vec::new();
     let beams = [1, if options.plan.beam > 1 { options.plan.beam } else { BEAM }];
-    let reference = (!compared.is_empty())
-        .then(|| Reference::new(source, &compared, &beams, options.plan.max_target, options.threads));
+    let (metric, longest, threads) = (options.metric, options.plan.max_target, options.threads);
+    let reference =
+        (!compared.is_empty()).then(|| Reference::new(source, &compared, metric, &beams, longest, threads));
     let (lowered, kinds, choice) = match &source.model.scheme {
         Some(scheme) => (lower(source, scheme, None, &options.plan)?, Kinds::of(scheme)?, None),
         None => {
             let observed = Observed::observe(source.model, &calibrate)?;
             let with = |kinds: &Kinds| quantized(source, &observed, kinds, options);
             let (kinds, choice) = match options.plan.mixed {
-                Some(_) if generates => {
-                    return Err(Error::Model(
-                        "weights are chosen by answers to sources, which a model that generates has not: name their kinds".into(),
-                    ));
-                }
                 Some(bounds) => {
                     let (kinds, choice) = mixed(source, dev, unseen, bounds, options, with)?;
                     (kinds, Some(choice))
@@ -173,9 +168,9 @@ fn mixed(
     with: impl Fn(&Kinds) -> Result<Lowered>,
 ) -> Result<(Kinds, Choice)> {
     let examples: Vec<Example> = spread(examples, options.selection_sources).cloned().collect();
-    let pairs = first_sources(dev, options.selection_sources.max(1));
+    let pairs = first_sources(source, dev, options.selection_sources.max(1));
     let (beams, longest) = ([options.plan.beam], options.plan.max_target);
-    let reference = Reference::new(source, &pairs, &beams, longest, options.threads);
+    let reference = Reference::new(source, &pairs, options.metric, &beams, longest, options.threads);
     let compared =
         |image: &Image| -> Result<Comparison> { Ok(reference.compare(&image.model())?.swap_remove(0)) };
     let image = |kinds: &Kinds| -> Result<(usize, Image)> {
@@ -187,11 +182,6 @@ fn mixed(
         Ok((bytes, mixed::cross_entropy(&image.model(), &examples, options.threads)?))
     };
     mixed::choose(&source.model.config, bounds, cost, |kinds| compared(&image(kinds)?.1))
-}
-
-fn example(source: Source<'_>, pair: &Pair) -> Example {
-    let ids = |vocab: &Vocab, text: &str| vocab.sentence(text).ids;
-    Example { source: ids(source.source_vocab, &pair.source), target: ids(source.target_vocab, &pair.target) }
 }
 
 /// At most so many of all, evenly spread.
@@ -206,8 +196,11 @@ fn split(examples: &[Example], wanted: usize) -> (Vec<Example>, Vec<Example>) {
     (spread(examples, wanted).cloned().collect(), others.cloned().collect())
 }
 
-/// The pairs of the first distinct sources.
-fn first_sources(dev: &[Pair], sources: usize) -> Vec<Pair> {
+/// The pairs of the first distinct sources; of a model that generates, the first texts.
+fn first_sources(source: Source<'_>, dev: &[Pair], sources: usize) -> Vec<Pair> {
+    if source.model.config.task == Task::Generate {
+        return dev.iter().take(sources).cloned().collect();
+    }
     let kept: std::collections::HashSet<&str> = group(dev).iter().take(sources).map(|g| g.source).collect();
     dev.iter().filter(|pair| kept.contains(pair.source.as_str())).cloned().collect()
 }

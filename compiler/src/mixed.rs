@@ -8,7 +8,7 @@ use core::f64::consts::LN_2;
 
 use kinglet::blob::schema::Task;
 use kinglet::{Limits, Model, Session};
-use kinglet_train::config::ModelConfig;
+use kinglet_train::config::{Metric, ModelConfig};
 use kinglet_train::quant;
 use kinglet_train::vocab::outside;
 use serde::Serialize;
@@ -27,7 +27,7 @@ pub const LADDER: [Kind; 3] = [Kind::Int8, Kind::Int4Groups(32), Kind::Int4];
 pub struct Bounds {
     /// The blob is small enough with so many bytes.
     pub flash: Option<usize>,
-    /// Points of word error rate above the trained network's that may be lost.
+    /// Points of what counts, as the trained network has it, that may be lost.
     pub loss: Option<f64>,
 }
 
@@ -38,8 +38,8 @@ pub struct Measured {
     pub bytes: usize,
     /// Nats a target token, teacher forced, on dev pairs.
     pub cross_entropy: f64,
-    /// Word error rate on dev sources, percent.
-    pub wer: f64,
+    /// What counts, on dev sources: such as the word error rate in percent.
+    pub score: f64,
 }
 
 /// A step from int8 to smaller weights.
@@ -66,12 +66,14 @@ impl Trade {
 /// How the weights were chosen.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Choice {
-    /// Distinct dev sources whose word error rate was measured.
+    /// Distinct dev sources on which it was measured what counts.
     pub sources: usize,
     /// Beam of those searches; 1 is greedy.
     pub beam_size: usize,
-    /// The trained network's word error rate, percent.
-    pub float_wer: f64,
+    /// What counts.
+    pub metric: Metric,
+    /// What the trained network has of it.
+    pub float_score: f64,
     /// From int8 everywhere on.
     pub steps: Vec<Trade>,
 }
@@ -105,7 +107,7 @@ pub fn choose(
     }
 
     let Comparison { sources, beam_size, float, blob, .. } = compare(&kinds)?;
-    let measured = Measured { bytes: start.0, cross_entropy: start.1, wer: blob.wer };
+    let measured = Measured { bytes: start.0, cross_entropy: start.1, score: blob.first().1 };
     let mut steps = vec![Trade { product: String::new(), kind: Kind::Int8, kept: true, measured }];
     let mut bytes = start.0;
     let mut places = vec![0; names.len()];
@@ -129,8 +131,9 @@ pub fn choose(
         let mut next = kinds.clone();
         next.by_name.insert(names[product].clone(), LADDER[to]);
         let (next_bytes, cross_entropy) = cost(&next)?;
-        let measured = Measured { bytes: next_bytes, cross_entropy, wer: compare(&next)?.blob.wer };
-        let kept = bounds.loss.is_none_or(|loss| measured.wer - float.wer <= loss);
+        let blob = compare(&next)?.blob;
+        let measured = Measured { bytes: next_bytes, cross_entropy, score: blob.first().1 };
+        let kept = bounds.loss.is_none_or(|loss| float.lost(&blob) <= loss);
         steps.push(Trade { product: names[product].clone(), kind: LADDER[to], kept, measured });
         if kept {
             (kinds, bytes, places[product]) = (next, next_bytes, to);
@@ -139,7 +142,8 @@ pub fn choose(
         }
     }
     let named = names.iter().map(|name| (name.clone(), kinds.get(name)));
-    Ok((Kinds::named(named.collect()), Choice { sources, beam_size, float_wer: float.wer, steps }))
+    let (metric, float_score) = float.first();
+    Ok((Kinds::named(named.collect()), Choice { sources, beam_size, metric, float_score, steps }))
 }
 
 /// Mean cross-entropy of a blob's next-token distributions, nats a target token, teacher forced. Any number of threads
@@ -234,14 +238,14 @@ mod tests {
 
     fn run(flash: Option<usize>, loss: Option<f64>) -> (Kinds, Vec<Trade>) {
         let bounds = Bounds { flash, loss };
-        let rates = |wer| Rates { wer, per: 0.0, exact: 0.0 };
+        let rates = |wer| Rates::new([(Metric::Wer, wer)]);
         let compare = |kinds: &Kinds| {
             let (float, blob) = (rates(100.0), rates(100.0 * cost(kinds).1));
-            Ok(Comparison { beam_size: 1, sources: 9, float, blob, agreement: 100.0 })
+            Ok(Comparison { beam_size: 1, sources: 9, float, blob, agreement: None })
         };
         let (kinds, choice) =
             choose(&ModelConfig::default(), bounds, |kinds| Ok(cost(kinds)), compare).unwrap();
-        assert_eq!((choice.sources, choice.beam_size, choice.float_wer), (9, 1, 100.0));
+        assert_eq!((choice.sources, choice.beam_size, choice.float_score), (9, 1, 100.0));
         (kinds, choice.steps)
     }
 

@@ -16,7 +16,7 @@ use crate::describe::{Ram, Stretch};
 use crate::mixed::Choice;
 use crate::pack::Tensor;
 
-/// Loss of word error rate, in points, above which the report says what to do.
+/// Loss of what counts, in points, above which the report says what to do.
 const LARGE_LOSS: f64 = 0.3;
 /// Share of saturated values above which the report says what to do.
 const MANY_SATURATED: f64 = 1e-3;
@@ -91,9 +91,28 @@ pub struct Numbers<'a> {
     /// Size of its blob; none of the trained network.
     pub bytes: Option<usize>,
     /// Its rates.
-    pub rates: Rates,
+    pub rates: &'a Rates,
     /// Percent of sources with the trained network's target; none of itself.
     pub agreement: Option<f64>,
+}
+
+/// Heads of the columns of [`Report::numbers`] behind the first: bytes, what is measured, same answer.
+pub fn heads(comparison: &Comparison) -> Vec<&'static str> {
+    let same = comparison.agreement.map(|_| "same answer");
+    std::iter::once("bytes")
+        .chain(comparison.float.iter().map(|(metric, _)| metric.name()))
+        .chain(same)
+        .collect()
+}
+
+impl Numbers<'_> {
+    /// A row under [`heads`], without the name.
+    pub fn cells(&self) -> Vec<String> {
+        let percent = |value: f64| format!("{value:.2}");
+        let bytes = self.bytes.map_or(String::new(), |bytes| bytes.to_string());
+        let same = self.agreement.map(percent);
+        std::iter::once(bytes).chain(self.rates.iter().map(|(_, value)| percent(value))).chain(same).collect()
+    }
 }
 
 /// What a search is called: `greedy` or `beam 4`.
@@ -110,19 +129,16 @@ impl Report {
     }
 
     /// Every search that was compared, with the trained network first, then blobs from the largest to the smallest.
-    pub fn numbers(&self) -> Vec<(&Comparison, Vec<Numbers<'_>>)> {
+    pub fn numbers<'a>(&'a self) -> Vec<(&'a Comparison, Vec<Numbers<'a>>)> {
         let (trained, integers) = self.sides();
-        let search = |(at, own): (usize, &'_ Comparison)| {
-            let blob = |name, bytes, c: &Comparison| Numbers {
-                name,
-                bytes: Some(bytes),
-                rates: c.blob,
-                agreement: Some(c.agreement),
-            };
+        let search = |(at, own): (usize, &'a Comparison)| {
+            fn blob<'a>(name: &'a str, bytes: usize, c: &'a Comparison) -> Numbers<'a> {
+                Numbers { name, bytes: Some(bytes), rates: &c.blob, agreement: c.agreement }
+            }
             let others = self.alternatives.iter().filter_map(|a| {
                 a.accuracy.get(at).map(|comparison| blob(a.weights.as_str(), a.blob_bytes, comparison))
             });
-            let first = Numbers { name: trained, bytes: None, rates: own.float, agreement: None };
+            let first = Numbers { name: trained, bytes: None, rates: &own.float, agreement: None };
             let mut all: Vec<Numbers<'_>> = others.chain([blob(integers, self.blob_bytes, own)]).collect();
             all.sort_by_key(|numbers| std::cmp::Reverse(numbers.bytes));
             all.insert(0, first);
@@ -143,12 +159,13 @@ impl Report {
                 ));
             }
         }
-        let loss = self.accuracy.iter().map(|c| c.blob.wer - c.float.wer).fold(0.0, f64::max);
+        let loss = self.accuracy.iter().map(|c| c.float.lost(&c.blob)).fold(0.0, f64::max);
+        let metric = self.accuracy.first().map_or("", |c| c.float.first().0.name());
         if loss > LARGE_LOSS {
             let worst = self.errors.iter().max_by(|a, b| a.1.total_cmp(b.1));
             if let Some((name, error)) = worst {
                 advice.push(format!(
-                    "{} loses {loss:.2} points of WER; {name} has the largest rounding error ({:.2} %): {}",
+                    "{} loses {loss:.2} points of {metric}; {name} has the largest rounding error ({:.2} %): {}",
                     self.weights,
                     100.0 * error,
                     if self.weights.contains("int4") {

@@ -7,7 +7,7 @@ use kinglet_compiler::kinds::{Kind, Kinds};
 use kinglet_compiler::lower::{self, Fold, Plan};
 use kinglet_compiler::{Compiled, Error, Options, compile};
 use kinglet_train::config::{
-    AttentionKind, Bridge, Cell, CharactersConfig, CharactersKind, ModelConfig, Place, Task, Tokens,
+    AttentionKind, Bridge, Cell, CharactersConfig, CharactersKind, Metric, ModelConfig, Place, Task, Tokens,
 };
 use kinglet_train::data::Pair;
 use kinglet_train::model::Seq2Seq;
@@ -64,6 +64,7 @@ fn build(network: &Network, kind: Kind, fold: Fold, layout: Layout) -> Result<Co
     let plan = Plan { fold, layout, kinds: Kinds::all(kind), beam: 2, ..Plan::new("family", 20, 10) };
     let options = Options {
         plan,
+        metric: Metric::Wer,
         max_ram: None,
         max_flash: None,
         board: None,

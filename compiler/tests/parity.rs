@@ -8,8 +8,8 @@ use kinglet_compiler::lower::Fold;
 use kinglet_compiler::mixed::Bounds;
 use kinglet_compiler::{Compiled, Error, Options, compile, lower};
 use kinglet_train::config::{
-    self, AttentionConfig, AttentionKind, Bridge, Cell, DecoderConfig, EncoderConfig, ModelConfig, QatConfig,
-    Tokens,
+    self, AttentionConfig, AttentionKind, Bridge, Cell, DecoderConfig, EncoderConfig, Metric, ModelConfig,
+    QatConfig, Tokens,
 };
 use kinglet_train::data::Pair;
 use kinglet_train::model::{Batch, EOS, Seq2Seq, StepOptions};
@@ -44,6 +44,7 @@ fn options(fold: Fold) -> Options {
     let plan = lower::Plan { fold, beam: 2, ..lower::Plan::new("test", 20, 10) };
     Options {
         plan,
+        metric: Metric::Wer,
         max_ram: None,
         max_flash: None,
         board: None,

@@ -5,7 +5,7 @@ use kinglet_compiler::lower::{Plan, Source};
 use kinglet_compiler::mixed::Bounds;
 use kinglet_compiler::report::{Report, html};
 use kinglet_compiler::{Options, compile};
-use kinglet_train::config::{ModelConfig, Tokens};
+use kinglet_train::config::{Metric, ModelConfig, Tokens};
 use kinglet_train::data::Pair;
 use kinglet_train::model::Seq2Seq;
 use kinglet_train::vocab::Vocab;
@@ -30,6 +30,7 @@ fn report() -> Report {
         .collect();
     let mut options = Options {
         plan: Plan::new(NAME, 12, 8),
+        metric: Metric::Wer,
         max_ram: None,
         max_flash: None,
         board: Some(board("pico2").unwrap()),

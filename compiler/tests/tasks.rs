@@ -95,6 +95,10 @@ fn labels_are_as_many_as_tokens_and_scored_as_labels() {
     assert_eq!(names, ["acc", "slot", "intent", "line"]);
     assert!(scored.lines().next().unwrap().ends_with(" of 11 tokens)"), "{scored}");
     assert!(done(dir, "inspect m.kgl", "").contains("task: label\n"));
+    let report = done(dir, "compile --checkpoint run --dev dev.txt -o n.kgl", "");
+    let head = report.lines().find(|line| line.trim_start().starts_with("search")).unwrap();
+    let heads: Vec<&str> = head.split_whitespace().collect();
+    assert_eq!(heads[2..6], ["bytes", "line", "slot", "intent"], "what it was trained for comes first");
     assert!(failed(dir, "run m.kgl --seed 1", 2).contains("draws nothing"));
     std::fs::write(dir.join("short.txt"), "ab\tgo O\n").unwrap();
     assert!(failed(dir, "evaluate m.kgl --data short.txt", 1).contains("short.txt:1: expected 3 labels"));
@@ -131,8 +135,15 @@ fn texts_are_scored_by_perplexity() {
     assert!(failed(dir, "evaluate m.kgl --data dev.txt --metric wer", 2).contains("use ppl"));
     assert!(failed(dir, "evaluate m.kgl --data dev.txt --hyp h.tsv", 2).contains("kinglet run --seed"));
     assert!(done(dir, "inspect m.kgl", "").contains("task: generate\n"));
-    let chosen = "compile --checkpoint run --dev dev.txt --weights auto --max-flash 10 -o n.kgl";
-    assert!(failed(dir, chosen, 1).contains("name their kinds"));
+    // Mixed weights are chosen, and reported, by what counts of texts.
+    let args = "compile --checkpoint run --dev dev.txt --weights auto --max-loss 5 --json -o n.kgl";
+    let report: serde_json::Value = serde_json::from_str(&done(dir, args, "")).unwrap();
+    assert_eq!(report["choice"]["metric"], "ppl");
+    let steps = report["choice"]["steps"].as_array().unwrap();
+    assert!(steps.len() > 1 && steps.iter().all(|step| step["score"].as_f64().unwrap() > 4.0), "{steps:?}");
+    let [only] = &report["accuracy"].as_array().unwrap()[..] else { panic!("one a text: {report}") };
+    let (float, blob) = (only["float"]["ppl"].as_f64().unwrap(), only["blob"]["ppl"].as_f64().unwrap());
+    assert!((float - blob).abs() < 0.2 && only["agreement"].is_null(), "{only}");
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub enum Kernel {
     Peephole,
     /// Layer normalization of a row of `input`.
     LayerNorm,
+    /// A row of `input` brought to unit length.
+    UnitLength,
 }
 
 /// The blob of an operation with `input` columns of x, or of the embedding alone.
@@ -82,6 +84,9 @@ pub fn one_operation(layout: Layout, kernel: Option<Kernel>, input: u16, size: u
             form: Form::Layer { gains: data.random(4 * usize::from(input)), shift: 14, epsilon: 0 },
             to: whole(out, input),
         }),
+        Kernel::UnitLength => {
+            Op::Norm(Norm { from: whole(x, input), form: Form::Length, to: whole(out, input) })
+        }
         Kernel::Gru => Op::Gru(Gru {
             inputs,
             matrix: data.matrix(INT8, 3 * usize::from(size) * columns, 4 * usize::from(size), columns),

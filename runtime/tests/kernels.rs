@@ -1,6 +1,6 @@
 //! The kernels of this host against the definition; `firmware-example/kernels.sh` runs the same cases on emulated cores.
 
-#[path = "common/kernels.rs"]
+#[path = "common/kernels/mod.rs"]
 mod cases;
 
 #[test]

@@ -11,7 +11,7 @@ use kinglet_compiler::lower::{Plan, Source};
 use kinglet_compiler::mixed::cross_entropy;
 use kinglet_compiler::{Options, compile};
 use kinglet_train::checkpoint::Checkpoint;
-use kinglet_train::config::{Config, Task, Tokens};
+use kinglet_train::config::{Config, Metric, Task, Tokens};
 use kinglet_train::data::{Dataset, Pair};
 use kinglet_train::tasks;
 use kinglet_train::trainer::{self, Event, Run, Start, mean_loss};
@@ -135,6 +135,7 @@ pub fn blob(trained: &Trained, name: &str, kind: Kind) -> Result<Vec<u8>> {
     };
     let options = Options {
         plan,
+        metric: Metric::Wer,
         max_ram: None,
         max_flash: None,
         board: None,

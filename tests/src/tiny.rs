@@ -4,7 +4,7 @@ use anyhow::Result;
 use kinglet_compiler::lower::{Fold, Plan, Source};
 use kinglet_compiler::{Options, compile};
 use kinglet_train::config::{
-    AttentionConfig, AttentionKind, Bridge, Cell, DecoderConfig, EncoderConfig, ModelConfig, Tokens,
+    AttentionConfig, AttentionKind, Bridge, Cell, DecoderConfig, EncoderConfig, Metric, ModelConfig, Tokens,
 };
 use kinglet_train::data::Pair;
 use kinglet_train::model::Seq2Seq;
@@ -80,6 +80,7 @@ pub fn of_vocabularies(
         .collect();
     let options = Options {
         plan,
+        metric: Metric::Wer,
         max_ram: None,
         max_flash: None,
         board: None,

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use kinglet::{Model, Options};
 use kinglet_compiler::desktop;
 use kinglet_compiler::lower::{Plan, Source};
-use kinglet_train::config::Cell;
+use kinglet_train::config::{Cell, Metric};
 use kinglet_train::tasks::{self, Task};
 use kinglet_train::trainer::{Run, Start, train};
 
@@ -34,6 +34,7 @@ fn a_generated_task_is_learned_compiled_and_decoded() {
     };
     let options = kinglet_compiler::Options {
         plan: Plan { beam: 4, ..Plan::new("numbers", 64, 16) },
+        metric: Metric::Wer,
         max_ram: None,
         max_flash: None,
         board: None,

@@ -7,7 +7,7 @@ use kinglet::{Model, Session};
 use kinglet_compiler::desktop::{self, Buffer};
 use kinglet_compiler::lower::{Plan, Source};
 use kinglet_train::checkpoint::Checkpoint;
-use kinglet_train::config::Tokens;
+use kinglet_train::config::{Metric, Tokens};
 use kinglet_train::data::Pair;
 use kinglet_train::model::SOS;
 use kinglet_train::pytorch::{self, Files, Vocabulary};
@@ -104,6 +104,7 @@ fn imported_networks_compile_and_train_on() {
         };
         let options = kinglet_compiler::Options {
             plan: Plan::new(name, 12, 25),
+            metric: Metric::Wer,
             max_ram: None,
             max_flash: None,
             board: None,

@@ -11,7 +11,7 @@ use kinglet_compiler::desktop;
 use kinglet_compiler::lower::{Plan, Source};
 use kinglet_tests::tiny;
 use kinglet_train::checkpoint::Checkpoint;
-use kinglet_train::config::{AttentionKind, Cell as Unit, ModelConfig, SubwordsConfig, Tokens};
+use kinglet_train::config::{AttentionKind, Cell as Unit, Metric, ModelConfig, SubwordsConfig, Tokens};
 use kinglet_train::search::SearchOptions;
 use kinglet_train::tasks::{self, Task};
 use kinglet_train::trainer::{Run, Start, decode_groups, train};
@@ -179,6 +179,7 @@ fn a_task_in_subwords_is_learned_compiled_and_scored_in_words() -> Result<()> {
     let source = Source { model: &network, source_vocab: &source_vocab, target_vocab: &target_vocab };
     let options = kinglet_compiler::Options {
         plan: Plan::new("commands", 48, 40),
+        metric: Metric::Wer,
         max_ram: None,
         max_flash: None,
         board: None,

@@ -4,7 +4,7 @@ use anyhow::Result;
 use kinglet::Model;
 use kinglet_compiler::lower::{Plan, Source};
 use kinglet_compiler::{Options, compile};
-use kinglet_train::config::{ModelConfig, Tokens};
+use kinglet_train::config::{Metric, ModelConfig, Tokens};
 use kinglet_train::data::Pair;
 use kinglet_train::model::Seq2Seq;
 use kinglet_train::vocab::{Vocab, cut};
@@ -19,6 +19,7 @@ fn blob(tokens: Tokens, start: bool) -> Result<Vec<u8>> {
     let dev = TEXTS.map(|text| Pair { source: text.into(), target: text.into() });
     let options = Options {
         plan: Plan::new("text", 24, 8),
+        metric: Metric::Wer,
         max_ram: None,
         max_flash: None,
         board: None,

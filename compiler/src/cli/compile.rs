@@ -117,7 +117,7 @@ pub struct Args {
     /// Refuse a larger blob; with --weights auto, stop at one that is not
     #[arg(long, value_name = "BYTES")]
     max_flash: Option<usize>,
-    /// With --weights auto: points of WER, with the planned beam, that may be lost
+    /// With --weights auto: points that may be lost of what the network was trained for (its metric), with the planned beam
     #[arg(long, value_name = "POINTS")]
     max_loss: Option<f64>,
     /// With --weights auto: dev pairs, and distinct sources, on which losses are measured, at most; or all
@@ -223,6 +223,7 @@ pub fn options(checkpoint: &Checkpoint, name: &str) -> Options {
             planned(data.max_source_len) + checkpoint.source_vocab.marks() as u16,
             planned(data.max_target_len),
         ),
+        metric: checkpoint.config.train.metric,
         max_ram: None,
         max_flash: None,
         board: None,

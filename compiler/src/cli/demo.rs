@@ -9,6 +9,7 @@ use kinglet::Model;
 use kinglet_train::checkpoint::{Checkpoint, write_atomically};
 use kinglet_train::cli::INTERRUPTED;
 use kinglet_train::cli::train::train_with_progress;
+use kinglet_train::config::Metric;
 use kinglet_train::data::{Pair, corpus};
 use kinglet_train::tasks::{self, Task};
 use kinglet_train::trainer::{End, Run, Start};
@@ -94,7 +95,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     write_atomically(&blob, &compiled.blob)?;
     let image = Image::read(&blob)?;
     let source = compile::source(&checkpoint);
-    let reference = Reference::new(source, &data.test, &[1, 4], options.plan.max_target, options.threads);
+    let reference =
+        Reference::new(source, &data.test, Metric::Exact, &[1, 4], options.plan.max_target, options.threads);
     let compared = reference.compare(&image.model())?;
 
     samples(&image.model(), &data.test)?;
@@ -103,8 +105,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let summary = Summary {
             task: name,
             train_seconds,
-            float_exact_match: compared[0].float.exact / 100.0,
-            int8_exact_match: compared[0].blob.exact / 100.0,
+            float_exact_match: compared[0].float.first().1 / 100.0,
+            int8_exact_match: compared[0].blob.first().1 / 100.0,
             blob_bytes: compiled.report.blob_bytes,
             ram_bytes: compiled.report.planned_ram.bytes,
         };
@@ -146,7 +148,7 @@ fn tell(compiled: &Compiled, blob: &Path, out: &Path, compared: &[Comparison]) {
     println!("\nexact match on {} unseen sources, percent", compared[0].sources);
     println!("          float  {:>6}", report.sides().1);
     for c in compared {
-        println!("  {}  {:5.2}   {:5.2}", search_name(c.beam_size), c.float.exact, c.blob.exact);
+        println!("  {}  {:5.2}   {:5.2}", search_name(c.beam_size), c.float.first().1, c.blob.first().1);
     }
     println!(
         "\n{}: {} bytes of flash, {} bytes of RAM (greedy, {} source and {} target tokens)",

@@ -20,11 +20,12 @@ use std::collections::BTreeMap;
 use kinglet::blob::schema::{Description, Extent, Kind, Slot, Slots, Task, View};
 use kinglet::kernels::Layout;
 use kinglet_train::config::{self, Cell};
+use kinglet_train::data::Pair;
 use kinglet_train::model::{Params, Seq2Seq, Tensor};
 use kinglet_train::quant::Scheme;
 use kinglet_train::vocab::Vocab;
 
-use crate::calibrate::{Calibration, Observed};
+use crate::calibrate::{Calibration, Example, Observed};
 use crate::error::{Error, Result};
 use crate::kinds::{self, Kinds};
 use crate::mixed::Bounds;
@@ -66,6 +67,14 @@ pub struct Source<'a> {
     pub source_vocab: &'a Vocab,
     /// Tokens of the target side.
     pub target_vocab: &'a Vocab,
+}
+
+impl Source<'_> {
+    /// A pair as ids.
+    pub fn example(&self, pair: &Pair) -> Example {
+        let ids = |vocab: &Vocab, text: &str| vocab.sentence(text).ids;
+        Example { source: ids(self.source_vocab, &pair.source), target: ids(self.target_vocab, &pair.target) }
+    }
 }
 
 /// What the model is planned for.

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use super::chart::{self, Point};
 use super::treemap::{Rect, squarify};
-use super::{Picture, Report, search_name};
+use super::{Picture, Report, heads, search_name};
 use crate::mixed::{Choice, Measured};
 
 /// Size of the pictures in their own units; they are as wide as the screen.
@@ -118,31 +118,25 @@ fn percent(value: f64) -> String {
 
 fn accuracy(out: &mut String, report: &Report) -> fmt::Result {
     let Some(first) = report.accuracy.first() else { return Ok(()) };
-    writeln!(out, "<h2>Accuracy on {} dev sources, percent</h2>", first.sources)?;
+    writeln!(out, "<h2>Accuracy on {} dev sources</h2>", first.sources)?;
     for (comparison, numbers) in report.numbers() {
-        let rows = numbers.iter().map(|n| {
-            vec![
-                escape(n.name),
-                n.bytes.map_or(String::new(), |bytes| bytes.to_string()),
-                percent(n.rates.wer),
-                percent(n.rates.per),
-                percent(n.rates.exact),
-                n.agreement.map_or(String::new(), percent),
-            ]
-        });
+        let rows = numbers
+            .iter()
+            .map(|numbers| std::iter::once(escape(numbers.name)).chain(numbers.cells()).collect::<Vec<_>>());
         let search = search_name(comparison.beam_size);
-        table(out, &[&search, "bytes", "WER", "PER", "exact", "same"], rows)?;
+        let head: Vec<&str> = std::iter::once(&*search).chain(heads(comparison)).collect();
+        table(out, &head, rows)?;
     }
     Ok(())
 }
 
 /// The steps to mixed weights: what each cost and saved.
 fn choice(out: &mut String, choice: &Choice) -> fmt::Result {
-    let search = search_name(choice.beam_size);
+    let (search, metric) = (search_name(choice.beam_size), choice.metric.name());
     writeln!(out, "<h2>Accuracy against bytes, as weights were chosen</h2>")?;
     writeln!(
         out,
-        "<p>Word error rate, {search}, on {} dev sources; one source is {} points. Dashed: the network as it was trained. Hollow: \
+        "<p>{metric}, {search}, on {} dev sources; one source is {} points. Dashed: the network as it was trained. Hollow: \
          undone, because it lost too much.</p>",
         choice.sources,
         percent(100.0 / choice.sources.max(1) as f64)
@@ -153,26 +147,26 @@ fn choice(out: &mut String, choice: &Choice) -> fmt::Result {
         .enumerate()
         .map(|(number, step)| Point {
             x: step.measured.bytes as f64,
-            y: step.measured.wer,
+            y: step.measured.score,
             label: if number == 0 { step.kind.to_string() } else { number.to_string() },
             title: format!("{} {}: {} bytes", step.name(), step.kind, step.measured.bytes),
             kept: step.kept,
         })
         .collect();
-    chart::draw(out, &points, choice.float_wer, ["bytes", "WER, percent"])?;
+    chart::draw(out, &points, choice.float_score, ["bytes", metric])?;
     let rows = choice.steps.iter().enumerate().map(|(number, step)| {
-        let Measured { bytes, cross_entropy, wer } = step.measured;
+        let Measured { bytes, cross_entropy, score } = step.measured;
         let number = if number == 0 { String::new() } else { format!("{number} ") };
         vec![
             format!("{number}{}", escape(step.name())),
             step.kind.to_string(),
             bytes.to_string(),
-            percent(wer),
+            percent(score),
             format!("{cross_entropy:.4}"),
             if step.kept { String::new() } else { "undone".into() },
         ]
     });
-    table(out, &["product", "becomes", "bytes", "WER", "nats a token", ""], rows)
+    table(out, &["product", "becomes", "bytes", metric, "nats a token", ""], rows)
 }
 
 fn colour(name: &str) -> &'static str {

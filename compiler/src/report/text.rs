@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{Report, search_name};
+use super::{Report, heads, search_name};
 use crate::describe::{Ram, Stretch};
 use crate::mixed::{Choice, Measured};
 
@@ -89,43 +89,35 @@ impl Display for Report {
             table(f, &rows)?;
         }
         if let Some(first) = self.accuracy.first() {
-            writeln!(f, "\naccuracy on {} dev sources, percent", first.sources)?;
-            let head =
-                ["search", "numbers", "bytes", "WER", "PER", "exact", "same answer"].map(str::to_owned);
-            let mut rows = vec![head.to_vec()];
-            let percent = |v: f64| format!("{v:.2}");
+            writeln!(f, "\naccuracy on {} dev sources", first.sources)?;
+            let head = ["search", "numbers"].into_iter().chain(heads(first));
+            let mut rows = vec![head.map(str::to_owned).collect::<Vec<_>>()];
             for (comparison, numbers) in self.numbers() {
-                rows.extend(numbers.iter().enumerate().map(|(line, n)| {
-                    vec![
-                        if line == 0 { search_name(comparison.beam_size) } else { String::new() },
-                        n.name.into(),
-                        n.bytes.map_or(String::new(), |bytes| bytes.to_string()),
-                        percent(n.rates.wer),
-                        percent(n.rates.per),
-                        percent(n.rates.exact),
-                        n.agreement.map_or(String::new(), percent),
-                    ]
+                rows.extend(numbers.iter().enumerate().map(|(line, numbers)| {
+                    let search = if line == 0 { search_name(comparison.beam_size) } else { String::new() };
+                    [search, numbers.name.into()].into_iter().chain(numbers.cells()).collect()
                 }));
             }
             table(f, &rows)?;
         }
         if let Some(choice) = &self.choice {
-            let Choice { sources, beam_size, float_wer, steps } = choice;
+            let Choice { sources, beam_size, metric, float_score, steps } = choice;
+            let metric = metric.name();
             writeln!(
                 f,
-                "\nchoice of weights, {} on {sources} dev sources; the trained network's WER is {float_wer:.2}",
+                "\nchoice of weights, {} on {sources} dev sources; the trained network's {metric} is {float_score:.2}",
                 search_name(*beam_size)
             )?;
-            let head = ["product", "becomes", "bytes", "nats a token", "WER", ""].map(str::to_owned);
+            let head = ["product", "becomes", "bytes", "nats a token", metric, ""].map(str::to_owned);
             let mut rows = vec![head.to_vec()];
             rows.extend(steps.iter().map(|step| {
-                let Measured { bytes, cross_entropy, wer } = step.measured;
+                let Measured { bytes, cross_entropy, score } = step.measured;
                 vec![
                     step.name().into(),
                     step.kind.to_string(),
                     bytes.to_string(),
                     format!("{cross_entropy:.5}"),
-                    format!("{wer:.2}"),
+                    format!("{score:.2}"),
                     if step.kept { String::new() } else { "undone".into() },
                 ]
             }));

@@ -10,7 +10,7 @@ use kinglet_firmware::board::Board;
 use kinglet_firmware::entry;
 use semihosting::process;
 
-#[path = "../../../runtime/tests/common/kernels.rs"]
+#[path = "../../../runtime/tests/common/kernels/mod.rs"]
 mod cases;
 
 entry!(start, ROOM: cases::Room = cases::Room::new());

@@ -1,6 +1,7 @@
 //! Every instruction set against the plain one.
 
 use super::*;
+use crate::blob::schema::{Activation, Multiplier};
 use crate::kernels::{Bits, Layout, layout};
 use std::vec::Vec;
 
