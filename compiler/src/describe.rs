@@ -1,7 +1,8 @@
 //! What is inside a blob: its programs, operation by operation, with shapes and bytes.
 
 use kinglet::blob::schema::{
-    Energy, Extent, Form, Frames, Gru, Inputs, Kind, Linear, Lstm, MatrixRecord, Op, Over, Slot, View,
+    Characters, Energy, Extent, Form, Frames, Gru, Inputs, Kind, Linear, Lstm, MatrixRecord, Op, Over, Slot,
+    View, Vocabulary,
 };
 use kinglet::kernels::{Bits, ROWS};
 use kinglet::{Limits, Model};
@@ -13,7 +14,7 @@ use crate::quantize::power_of_two;
 /// One operation of a program.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Layer {
-    /// `encode` or `step`.
+    /// `encode` or `step`; `read` of what is computed where a source is read.
     pub program: &'static str,
     /// Where it runs: `once`, `forward` or `backward` over the source.
     pub over: &'static str,
@@ -203,6 +204,9 @@ fn roles(model: &Model<'_>) -> Vec<String> {
     if let Some(frames) = Frames::from_bytes(d.source) {
         name(frames.slot, "frames of the source".into());
     }
+    if let Some(characters) = d.characters() {
+        name(characters.slot, "features of letters".into());
+    }
     // What the step program calls a slot goes before what the encode program does with it.
     for (program, side) in [(d.step, "decoder"), (d.encode, "encoder")] {
         let mut layer = 0;
@@ -248,7 +252,7 @@ fn roles(model: &Model<'_>) -> Vec<String> {
 /// The operations of both programs, in order.
 pub fn layers(model: &Model<'_>) -> Vec<Layer> {
     let d = model.description();
-    let mut layers = Vec::new();
+    let mut layers: Vec<Layer> = d.characters().map(|op| characters(&op, model)).into_iter().collect();
     for (program, bytes, vocabulary) in
         [("encode", d.encode, model.source().size()), ("step", d.step, model.target().size())]
     {
@@ -262,6 +266,23 @@ pub fn layers(model: &Model<'_>) -> Vec<Layer> {
         }
     }
     layers
+}
+
+/// What is computed where a source is read.
+fn characters(op: &Characters<'_>, model: &Model<'_>) -> Layer {
+    let rows = model.description().slots.get(op.slot).map_or(0, |slot| usize::from(slot.width));
+    let letters = Vocabulary::from_bytes(op.vocabulary).map_or(0, |vocabulary| usize::from(vocabulary.size));
+    Layer {
+        program: "read",
+        over: "forward",
+        operation: "characters",
+        rows,
+        columns: op.width.into(),
+        weights: "int16".into(),
+        weight_bytes: 0,
+        table_bytes: 2 * usize::from(op.width) * letters * rows,
+        slots: format!("-> {}", op.slot),
+    }
 }
 
 /// Bytes of a matrix whose streams see so many columns of the inputs and of the state.

@@ -11,6 +11,7 @@ use kinglet::{Limits, Model, Session};
 use kinglet_train::config::{Metric, ModelConfig};
 use kinglet_train::data::frames::to_counts;
 use kinglet_train::quant;
+use kinglet_train::vocab::outside;
 use serde::Serialize;
 
 use crate::calibrate::Example;
@@ -171,6 +172,18 @@ pub fn cross_entropy(model: &Model<'_>, examples: &[Example], threads: usize) ->
     Ok(sum / tokens.max(1) as f64)
 }
 
+/// The text of a source some of whose words have no id in the vocabulary.
+fn words(model: &Model<'_>, source: &[u32]) -> Option<String> {
+    let word = |&id: &u32| outside::word(id).map(str::to_owned);
+    source.iter().find_map(word)?;
+    let vocab = model.source();
+    let marks = [vocab.sos(), vocab.eos()].map(u32::from);
+    let known = |id: u32| String::from_utf8_lossy(vocab.token(id as u16)).into_owned();
+    let words =
+        source.iter().filter(|id| !marks.contains(id)).map(|id| word(id).unwrap_or_else(|| known(*id)));
+    Some(words.collect::<Vec<_>>().join(" "))
+}
+
 fn example_loss(model: &Model<'_>, buffer: &mut Buffer, example: &Example) -> Result<f64> {
     let refused = |e: kinglet::RunError| Error::Run(e.to_string());
     let length = |ids: &[u32]| ids.len().clamp(1, MAX_LENGTH.into()) as u16;
@@ -191,11 +204,14 @@ fn example_loss(model: &Model<'_>, buffer: &mut Buffer, example: &Example) -> Re
     };
     // A model that generates begins with nothing.
     let source = if model.task() == Task::Generate { &[][..] } else { &source };
-    match model.features() {
-        0 => session.read_ids(source),
+    let read = match model.features() {
+        0 => match words(model, &example.source) {
+            Some(text) => session.read_text(text.as_bytes()).map(|_| ()),
+            None => session.read_ids(source),
+        },
         _ => session.read_numbers(to_counts(&example.source)),
-    }
-    .map_err(refused)?;
+    };
+    read.map_err(refused)?;
     match model.task() {
         Task::Label => _ = session.label_with(|label| add(label.position, label.logits)).map_err(refused)?,
         Task::Transduce | Task::Generate => {

@@ -6,11 +6,13 @@ use kinglet_compiler::desktop::{Buffer, Image, read_line};
 use kinglet_compiler::kinds::{Kind, Kinds};
 use kinglet_compiler::lower::{self, Fold, Plan};
 use kinglet_compiler::{Compiled, Error, Options, compile};
-use kinglet_train::config::{AttentionKind, Bridge, Cell, Metric, ModelConfig, Place, Task, Tokens};
+use kinglet_train::config::{
+    AttentionKind, Bridge, Cell, CharactersConfig, CharactersKind, Metric, ModelConfig, Place, Task, Tokens,
+};
 use kinglet_train::data::Pair;
 use kinglet_train::data::frames::Frames;
 use kinglet_train::model::Seq2Seq;
-use kinglet_train::vocab::Vocab;
+use kinglet_train::vocab::{Vocab, cut};
 
 const SOURCES: [&str; 6] = ["abcab", "d", "eeedcba", "bad cab", "a b c d e a b c", "\u{e9}a"];
 const TARGETS: [&str; 6] = ["X Y", "Z", "Z Y X W V", "V V V", "W X", "Y"];
@@ -32,24 +34,24 @@ struct Form {
 
 /// A frame of `width` numbers, multiples of a half, for every letter.
 fn frames(letters: &str, width: usize) -> String {
-    let number =
-        |letter: u8, i: usize| f64::from((i32::from(letter) * (7 + i as i32) * 37) % 201 - 100) / 2.0;
-    let frame = |letter: u8| (0..width).map(|i| number(letter, i).to_string()).collect::<Vec<_>>().join(",");
-    letters.bytes().map(frame).collect::<Vec<_>>().join(" ")
+    let number = |letter: char, i: usize| f64::from((letter as i32 * (7 + i as i32) * 37) % 201 - 100) / 2.0;
+    let frame =
+        |letter: char| (0..width).map(|i| number(letter, i).to_string()).collect::<Vec<_>>().join(",");
+    letters.chars().map(frame).collect::<Vec<_>>().join(" ")
 }
 
 /// A random network, its weights enlarged so that its gates move.
 fn network(form: &Form, seed: u64) -> Network {
     let Form { config, frames, .. } = form;
     let names = ["V", "W", "X", "Y", "Z"];
-    let labels = |source: &str| source.bytes().map(|b| names[b as usize % 5]).collect::<Vec<_>>().join(" ");
+    let spelled = config.encoder.characters.features() > 0;
+    let labels = |source: &str| {
+        let tokens = cut(if spelled { Tokens::Words } else { Tokens::Chars }, source);
+        tokens.iter().map(|t| names[t.as_bytes()[0] as usize % 5]).collect::<Vec<_>>().join(" ")
+    };
     let pair = |(source, target): (&&str, &&str)| match config.task {
         Task::Transduce => Pair { source: (*source).into(), target: (*target).into() },
-        Task::Label => {
-            let source: String = source.chars().filter(char::is_ascii).collect();
-            let target = labels(&source);
-            Pair { source, target }
-        }
+        Task::Label => Pair { source: (*source).into(), target: labels(source) },
         Task::Generate => Pair { source: String::new(), target: (*target).into() },
     };
     let mut dev: Vec<Pair> = SOURCES.iter().zip(&TARGETS).map(pair).collect();
@@ -57,11 +59,15 @@ fn network(form: &Form, seed: u64) -> Network {
     let source = if *frames {
         dev.iter_mut().for_each(|pair| pair.source = self::frames(&pair.source, width));
         Vocab::of_frames(Frames::new(vec![0.5; width]))
+    } else if spelled {
+        // Of some words, and of some letters, only some are known.
+        let words = Vocab::build(Tokens::Words, SOURCES[..3].iter().copied(), 1);
+        words.with_characters(Vocab::build(Tokens::Chars, SOURCES[..3].iter().copied(), 1))
     } else {
         Vocab::build(Tokens::Chars, SOURCES, 1)
     };
     let target = Vocab::build(Tokens::Words, TARGETS, 1).with_end(config.task != Task::Label);
-    let mut model = Seq2Seq::new(config, source.reads(), target.len(), seed);
+    let mut model = Seq2Seq::new(config, &source, target.len(), seed);
     for tensor in
         model.params.iter_mut().filter(|t| !t.name.contains("norm") && !t.name.contains("temperature"))
     {
@@ -254,6 +260,16 @@ fn forms() -> Vec<Form> {
     form("labels", &|c| c.task = Task::Label);
     form("labels backward", &|c| {
         (c.task, c.encoder.bidirectional, c.encoder.reverse) = (Task::Label, false, true);
+    });
+    let letters = |c: &mut ModelConfig| {
+        let kind = CharactersKind::Conv;
+        c.encoder.characters = CharactersConfig { kind, embedding: 5, size: 11, width: 3, max_len: 4 };
+    };
+    form("letters", &letters);
+    form("letters, labels", &|c| {
+        letters(c);
+        // As wide as the layer, and yet without a sum.
+        (c.task, c.encoder.residual, c.encoder.characters.width) = (Task::Label, true, 5);
     });
     form("generates", &|c| c.task = Task::Generate);
     form("generates, tied", &|c| {

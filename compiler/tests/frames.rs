@@ -25,7 +25,7 @@ fn workplace() -> tempfile::TempDir {
     let config = config.completed("0.5,3").unwrap();
     let source_vocab = Vocab::of_frames(Frames::new(vec![0.5, 1.0]));
     let target_vocab = Vocab::build(Tokens::Chars, ["ab"], 1);
-    let mut model = Seq2Seq::new(&config.model, source_vocab.reads(), target_vocab.len(), 3);
+    let mut model = Seq2Seq::new(&config.model, &source_vocab, target_vocab.len(), 3);
     model.params.get_mut("encoder.frames.mean").unwrap().data = vec![4.0, -2.0];
     model.params.get_mut("encoder.frames.std").unwrap().data = vec![10.0, 12.5];
     Checkpoint { config, source_vocab, target_vocab, model }.save(&dir.path().join("run")).unwrap();

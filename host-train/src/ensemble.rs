@@ -23,7 +23,7 @@ impl<'a> Ensemble<'a> {
     /// # Errors
     /// [`Error::Config`] when there is none, or the sizes of their vocabularies differ.
     pub fn new(members: Vec<&'a Seq2Seq>) -> Result<Self> {
-        let sizes = |model: &Seq2Seq| (model.reads(), model.target_vocab());
+        let sizes = |model: &'a Seq2Seq| (model.reads(), model.target_vocab());
         if let Some(pair) = members.windows(2).find(|pair| pair[0].config.task != pair[1].config.task) {
             let tasks = (pair[0].config.task, pair[1].config.task);
             return Err(Error::Config(format!("an ensemble's models share their task, found {tasks:?}")));
@@ -34,8 +34,8 @@ impl<'a> Ensemble<'a> {
         match members.iter().map(|model| sizes(model)).find(|&other| other != first) {
             None => Ok(Self { members }),
             Some(other) => {
-                let told = |(source, target): (Reads, usize)| match source {
-                    Reads::Tokens(tokens) => format!("{tokens} source and {target} target tokens"),
+                let told = |(source, target): (&Reads, usize)| match source {
+                    Reads::Tokens(tokens, _) => format!("{tokens} source and {target} target tokens"),
                     Reads::Frames(numbers) => {
                         format!("frames of {numbers} numbers and {target} target tokens")
                     }

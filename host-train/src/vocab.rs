@@ -9,20 +9,24 @@
 //! UTF-8, one token a line in the order of ids, the four marks first. Within a token backslash is written `\\`,
 //! space `\s`, tab `\t`, line feed `\n`, carriage return `\r`; everything else stands for itself.
 
+pub mod outside;
+mod spelling;
 mod subwords;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 
 use kinglet::hangul::letters;
 
-use crate::config::{DataConfig, Tokens};
+use crate::config::{Config, Task, Tokens};
 use crate::data::Pair;
 use crate::data::frames::{Frames, to_counts, to_ids};
 use crate::error::{Error, Result};
-use crate::model::{EOS, Reads, SOS, UNK};
+use crate::model::{EOS, SOS, UNK};
 use crate::nn::random::Random;
+pub use spelling::Spelling;
 use subwords::Joins;
 
 /// The spelling of ids 0 to 3.
@@ -39,6 +43,8 @@ pub struct Vocab {
     ids: HashMap<String, u32>,
     /// Which neighbours become one; empty but for subwords.
     joins: Joins,
+    /// Letters of words, where these are read.
+    characters: Option<Arc<Vocab>>,
     /// Numbers in place of tokens.
     frames: Option<Frames>,
 }
@@ -87,7 +93,8 @@ pub fn join<S: AsRef<str>>(how: Tokens, tokens: &[S]) -> String {
 ///
 /// # Errors
 /// As [`Vocab::learn`].
-pub fn vocabularies(data: &DataConfig, pairs: &[Pair]) -> Result<(Vocab, Vocab)> {
+pub fn vocabularies(config: &Config, pairs: &[Pair]) -> Result<(Vocab, Vocab)> {
+    let data = &config.data;
     let (sizes, least) = (&data.subwords, data.min_count);
     let side = |how, texts: Vec<&str>, size| match how {
         Tokens::Frames => {
@@ -105,7 +112,12 @@ pub fn vocabularies(data: &DataConfig, pairs: &[Pair]) -> Result<(Vocab, Vocab)>
     } else {
         (side(data.source, sources, sizes.source_size)?, side(data.target, targets, sizes.target_size)?)
     };
-    Ok((source.with_start(data.source_start), target))
+    let mut source = source.with_start(data.source_start);
+    if config.model.encoder.characters.features() > 0 {
+        let words = pairs.iter().flat_map(|pair| cut(data.source, &pair.source));
+        source = source.with_characters(Vocab::build(Tokens::Chars, words, least));
+    }
+    Ok((source, target.with_end(config.model.task != Task::Label)))
 }
 
 impl Vocab {
@@ -160,7 +172,7 @@ impl Vocab {
         let tokens: Vec<String> = MARKS.iter().map(|mark| (*mark).to_owned()).chain(tokens).collect();
         let ids = (0u32..).zip(&tokens).skip(MARKS.len()).map(|(id, token)| (token.clone(), id)).collect();
         let joins = if cut == Tokens::Subwords { subwords::joins(&ids) } else { Joins::new() };
-        Self { cut, start: false, end: true, tokens, ids, joins, frames: None }
+        Self { cut, start: false, end: true, tokens, ids, joins, characters: None, frames: None }
     }
 
     /// Rows of numbers, which have neither tokens nor marks.
@@ -172,14 +184,6 @@ impl Vocab {
     /// How numbers are read, if there are numbers.
     pub fn frames(&self) -> Option<&Frames> {
         self.frames.as_ref()
-    }
-
-    /// What a network reads of this side.
-    pub fn reads(&self) -> Reads {
-        match &self.frames {
-            Some(frames) => Reads::Frames(frames.width()),
-            None => Reads::Tokens(self.len()),
-        }
     }
 
     /// Tokens or frames of a sentence, marks not counted.
@@ -210,6 +214,17 @@ impl Vocab {
     #[must_use]
     pub fn with_end(self, end: bool) -> Self {
         Self { end, ..self }
+    }
+
+    /// The same vocabulary of words whose letters are read: those that it does not know have ids of their own, see [`outside`].
+    #[must_use]
+    pub fn with_characters(self, characters: Self) -> Self {
+        Self { characters: Some(Arc::new(characters)), ..self }
+    }
+
+    /// The vocabulary of the letters of words, where these are read.
+    pub fn characters(&self) -> Option<&Self> {
+        self.characters.as_deref()
     }
 
     /// Reads the text of a vocabulary file; `path` appears in errors only.
@@ -298,8 +313,8 @@ impl Vocab {
         self.ids.get(&marked).copied()
     }
 
-    /// The ids of a text, without marks; unknown tokens become `<unk>` and are counted. Of frames the counts; none for a text that
-    /// [`Vocab::check`] refuses.
+    /// The ids of a text, without marks; unknown tokens become `<unk>`, or where letters are read words [`outside`], and are counted.
+    /// Of frames the counts; none for a text that [`Vocab::check`] refuses.
     pub fn encode(&self, text: &str) -> Encoded {
         match &self.frames {
             Some(frames) => Encoded { ids: to_ids(frames.counts(text).unwrap_or_default()), unknown: 0 },
@@ -309,7 +324,8 @@ impl Vocab {
 
     /// [`Vocab::encode`] with those joinings of subwords that `keep` lets happen.
     fn encode_where(&self, text: &str, keep: &mut dyn FnMut() -> bool) -> Encoded {
-        let id = |token: &str| self.ids.get(token).copied().unwrap_or(UNK);
+        let unknown = |token: &str| if self.characters.is_some() { outside::id(token) } else { UNK };
+        let id = |token: &str| self.ids.get(token).copied().unwrap_or_else(|| unknown(token));
         let mut ids = Vec::new();
         for token in cut(self.cut, text) {
             if self.cut == Tokens::Subwords {
@@ -321,7 +337,7 @@ impl Vocab {
                 ids.push(id(token));
             }
         }
-        let unknown = ids.iter().filter(|&&id| id == UNK).count();
+        let unknown = ids.iter().filter(|&&id| id == UNK || id >= outside::FIRST).count();
         Encoded { ids, unknown }
     }
 

@@ -5,10 +5,11 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use kinglet_train::config::{AttentionKind, Bridge, Cell as CellKind, ModelConfig};
+use kinglet_train::config::{AttentionKind, Bridge, Cell as CellKind, CharactersKind, ModelConfig, Tokens};
 use kinglet_train::model::{Batch, EOS, Seq2Seq, StepOptions};
 use kinglet_train::nn::random::Random;
 use kinglet_train::optim::{Adam, clip_grad_norm};
+use kinglet_train::vocab::Vocab;
 
 /// The system's allocator, which counts what each thread asks for.
 struct Counting;
@@ -45,15 +46,20 @@ fn batches(random: &mut Random) -> Vec<Batch> {
 #[test]
 fn steps_allocate_nothing_once_shapes_are_known() {
     let batches = batches(&mut Random::new(1));
-    for (attention, cell) in [(AttentionKind::Additive, CellKind::Gru), (AttentionKind::None, CellKind::Lstm)]
-    {
+    let words: Vec<String> = (0..20).map(|i| format!("w{i}")).collect();
+    let words = Vocab::build(Tokens::Words, [words.join(" ").as_str()], 1);
+    let words = words.with_characters(Vocab::build(Tokens::Chars, ["w0123456789"], 1));
+    for (attention, cell, letters) in [
+        (AttentionKind::Additive, CellKind::Gru, CharactersKind::None),
+        (AttentionKind::None, CellKind::Lstm, CharactersKind::Conv),
+    ] {
         for dropout in [0.0, 0.3] {
             let mut config = ModelConfig { dropout, bridge: Bridge::Linear, ..ModelConfig::default() };
             (config.encoder.cell, config.decoder.cell) = (cell, cell);
             (config.encoder.layers, config.decoder.layers) = (2, 2);
             config.encoder.bidirectional = true;
-            config.attention.kind = attention;
-            let mut model = Seq2Seq::new(&config, 24, 24, 1);
+            (config.attention.kind, config.encoder.characters.kind) = (attention, letters);
+            let mut model = Seq2Seq::new(&config, &words, 24, 1);
             let (mut adam, mut grads) = (Adam::new(&model.params, 1e-3), model.params.zeros_like());
             let mut epoch = || {
                 let before = ASKED.get();

@@ -73,6 +73,8 @@ pub enum Feature {
     Generate,
     /// Sources of numbers.
     Frames,
+    /// Words that are read by their letters.
+    Characters,
 }
 
 /// What does not make sense in a description.
@@ -212,6 +214,7 @@ impl fmt::Display for Feature {
             Self::Label => "label",
             Self::Generate => "generate",
             Self::Frames => "frames",
+            Self::Characters => "characters",
         })
     }
 }

@@ -35,11 +35,11 @@ pub(crate) struct Frame<'m, 'b> {
     pub source: &'b [Cell<u16>],
     pub source_len: usize,
     /// Most source positions.
-    #[cfg(feature = "frames")]
+    #[cfg(any(feature = "frames", feature = "characters"))]
     pub limit: usize,
-    /// Slot of a source of numbers.
-    #[cfg(feature = "frames")]
-    pub frames: Option<u8>,
+    /// Slot that is filled where a source is read: of numbers, or of features of letters.
+    #[cfg(any(feature = "frames", feature = "characters"))]
+    pub kept: Option<u8>,
     pub lanes: Lanes,
 }
 
@@ -167,17 +167,21 @@ impl<'m, 'b> Frame<'m, 'b> {
 
     /// The source's token at a position; sources of numbers have none, and nothing asks for them.
     pub fn token(&self, position: usize) -> Option<u16> {
-        #[cfg(feature = "frames")]
-        if self.frames.is_some() {
+        if self.numbers() {
             return Some(0);
         }
         Some(self.source.get(position)?.get())
     }
 
+    /// Whether the source is made of numbers: then there is no room for tokens.
+    pub fn numbers(&self) -> bool {
+        cfg!(feature = "frames") && self.source.is_empty()
+    }
+
     /// Zeroes every slot but that of the source.
     pub fn clear(&mut self) {
-        #[cfg(feature = "frames")]
-        if let Some(slot) = self.frames
+        #[cfg(any(feature = "frames", feature = "characters"))]
+        if let Some(slot) = self.kept
             && let (Some(start), Some(place)) = (self.starts.get(slot as usize), self.slots.get(slot))
         {
             let (start, words) = (word(start), place.words(self.limit, 0, 0));

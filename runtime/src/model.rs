@@ -1,6 +1,8 @@
 //! A checked model and the RAM that it needs.
 
 use crate::blob::Blob;
+#[cfg(feature = "characters")]
+use crate::blob::schema::Characters;
 use crate::blob::schema::{Description, Extent, Frames, Task};
 use crate::decode::MAX_BEAM;
 use crate::error::{LoadError, RunError};
@@ -161,6 +163,18 @@ impl<'a> Model<'a> {
         if cfg!(feature = "frames") { Frames::from_bytes(self.blob.description.source) } else { None }
     }
 
+    /// Features of letters, if the model reads any.
+    #[cfg(feature = "characters")]
+    pub(crate) fn characters(&self) -> Option<Characters<'a>> {
+        self.blob.description.characters()
+    }
+
+    /// Slot that is filled where a source is read, if there is one.
+    #[cfg(any(feature = "frames", feature = "characters"))]
+    pub(crate) fn kept(&self) -> Option<u8> {
+        self.blob.description.kept()
+    }
+
     /// The model's name.
     pub fn name(&self) -> &'a str {
         core::str::from_utf8(self.blob.description.name).unwrap_or("")
@@ -179,7 +193,8 @@ impl<'a> Model<'a> {
     /// Source vocabulary: of a model that generates, the target's, in which prompts are written; empty for a source of numbers.
     pub fn source(&self) -> Vocab<'a> {
         let d = &self.blob.description;
-        Vocab::new(if self.task() == Task::Generate { d.target } else { d.source }, self.blob.data)
+        let generates = self.task() == Task::Generate;
+        Vocab::new(if generates { d.target } else { d.source_vocabulary() }, self.blob.data)
     }
 
     /// Target vocabulary.

@@ -20,6 +20,8 @@ use crate::error::RunError;
 use crate::frame::{Frame, Lanes, arrange};
 use crate::kernels::LANES;
 use crate::model::{Limits, Model};
+#[cfg(feature = "characters")]
+use crate::ops;
 
 /// What became of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,10 +189,10 @@ impl<'m, 'b> Session<'m, 'b> {
             attention: Cell::from_mut(signed(attention)).as_slice_of_cells(),
             source: Cell::from_mut(source).as_slice_of_cells(),
             source_len: 0,
-            #[cfg(feature = "frames")]
+            #[cfg(any(feature = "frames", feature = "characters"))]
             limit: limits.source as usize,
-            #[cfg(feature = "frames")]
-            frames: model.frames().map(|frames| frames.slot),
+            #[cfg(any(feature = "frames", feature = "characters"))]
+            kept: model.kept(),
             lanes: Lanes::default(),
         };
         Ok(Self {
@@ -216,7 +218,8 @@ impl<'m, 'b> Session<'m, 'b> {
     /// [`RunError::Utf8`], [`RunError::SourceTooLong`] (of subwords, a word must fit as its characters before they are joined),
     /// [`RunError::SourceEmpty`], [`RunError::Source`]; the session then has no source.
     pub fn read_text(&mut self, text: &[u8]) -> Result<Read, RunError> {
-        let (prompts, vocab) = (self.stepper.prompts(), self.stepper.model.source());
+        let (prompts, model) = (self.stepper.prompts(), self.stepper.model);
+        let vocab = model.source();
         let frame = self.tokens()?;
         let text = core::str::from_utf8(text).map_err(|e| RunError::Utf8 { at: e.valid_up_to() })?;
         let too_long = RunError::SourceTooLong { limit: frame.source.len() };
@@ -234,18 +237,28 @@ impl<'m, 'b> Session<'m, 'b> {
             return Err(RunError::SourceEmpty);
         }
         frame.source.get(tokens).ok_or(too_long)?.set(vocab.eos());
+        #[cfg(feature = "characters")]
+        if let Some(op) = model.characters() {
+            // Marks have no letters.
+            let words = core::iter::repeat_n("", first).chain(vocab.cut(text)).chain([""]);
+            for (position, word) in words.enumerate() {
+                ops::characters(frame, &op, position, word).ok_or(RunError::Damaged)?;
+            }
+        }
         frame.source_len = tokens + 1;
         Ok(Read { tokens: tokens + 1, unknown })
     }
 
-    /// Takes token ids as the source, as they are: the end mark is the caller's. A prompt may be empty.
+    /// Takes token ids as the source, as they are: the end mark is the caller's. A prompt may be empty. A model that reads letters
+    /// reads those of the vocabulary's words, and none of the unknown mark.
     ///
     /// # Errors
     /// [`RunError::Token`], [`RunError::SourceTooLong`], [`RunError::SourceEmpty`], [`RunError::Source`]; the session then has no
     /// source.
     pub fn read_ids(&mut self, ids: &[u16]) -> Result<(), RunError> {
-        let prompts = self.stepper.prompts();
-        let size = self.stepper.model.source().size();
+        let (prompts, model) = (self.stepper.prompts(), self.stepper.model);
+        let vocab = model.source();
+        let size = vocab.size();
         let frame = self.tokens()?;
         if ids.is_empty() && !prompts {
             return Err(RunError::SourceEmpty);
@@ -259,6 +272,12 @@ impl<'m, 'b> Session<'m, 'b> {
             }
             to.set(id);
         }
+        #[cfg(feature = "characters")]
+        if let Some(op) = model.characters() {
+            for (position, &id) in ids.iter().enumerate() {
+                ops::characters(frame, &op, position, vocab.word(id)).ok_or(RunError::Damaged)?;
+            }
+        }
         frame.source_len = ids.len();
         Ok(())
     }
@@ -267,8 +286,7 @@ impl<'m, 'b> Session<'m, 'b> {
     fn tokens(&mut self) -> Result<&mut Frame<'m, 'b>, RunError> {
         let frame = &mut self.stepper.frame;
         frame.source_len = 0;
-        #[cfg(feature = "frames")]
-        if frame.frames.is_some() {
+        if frame.numbers() {
             return Err(RunError::Source);
         }
         Ok(frame)

@@ -91,6 +91,14 @@ impl<'a> Vocab<'a> {
         self.joined(&[], token)
     }
 
+    /// Text of a token that texts may hold: empty for marks.
+    #[cfg(feature = "characters")]
+    pub(crate) fn word(&self, id: u16) -> &'a str {
+        let token = self.token(id);
+        let word = if self.id(token) == Some(id) { core::str::from_utf8(token).ok() } else { None };
+        word.unwrap_or_default()
+    }
+
     /// Id of the token that two texts make.
     fn joined(&self, left: &[u8], right: &[u8]) -> Option<u16> {
         let (mut low, mut high) = (0, self.sorted.len());

@@ -11,6 +11,7 @@ const EXPECTED: [&str; 2] =
 /// Whether this is the whole runtime.
 const ALL: bool = cfg!(all(
     feature = "add",
+    feature = "characters",
     feature = "dot",
     feature = "frames",
     feature = "generate",
@@ -20,12 +21,13 @@ const ALL: bool = cfg!(all(
 ));
 
 /// What a runtime without features names first, of each model of the family.
-const REFUSED: [(Feature, &str); 5] = [
+const REFUSED: [(Feature, &str); 6] = [
     (Feature::Add, "luong"),
     (Feature::Norm, "cosine"),
     (Feature::Label, "tagger"),
     (Feature::Frames, "frames"),
     (Feature::Generate, "writer"),
+    (Feature::Characters, "speller"),
 ];
 
 macro_rules! blobs {
@@ -40,7 +42,7 @@ macro_rules! blobs {
 
 #[test]
 fn golden_blobs_answer_as_they_did() {
-    let blobs: [(&str, &[u8]); 17] = blobs![
+    let blobs: [(&str, &[u8]); 18] = blobs![
         "v2-gru-tiles-int8",
         "v2-lstm-pairs-int8",
         "v2-gru2-blocks-int4",
@@ -58,6 +60,7 @@ fn golden_blobs_answer_as_they_did() {
         "v3-tagger-blocks-int8",
         "v3-frames-tiles-int4",
         "v3-writer-pairs-int4-16",
+        "v3-speller-blocks-int8",
     ];
     let mut answered = 0;
     for (name, blob) in blobs {

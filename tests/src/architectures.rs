@@ -50,8 +50,8 @@ pub fn all() -> Result<Vec<Architecture>> {
 }
 
 /// Training and dev pairs for a task: letters to the same from their end; letters with a label each, whether they come behind the one
-/// before in the alphabet, and behind a start mark whether they are even in number; letters in their order. Where numbers are read, a
-/// letter is a frame of two.
+/// before in the alphabet, and behind a start mark whether they are even in number; words with a label each, whether their last letter
+/// comes behind their first; letters in their order. Where numbers are read, a letter is a frame of two.
 pub fn corpus(config: &Config) -> Result<[Vec<Pair>; 2]> {
     let splits = tasks::generate(tasks::Task::Reverse, PAIRS, 1)?;
     let start = config.data.source_start;
@@ -65,7 +65,15 @@ pub fn corpus(config: &Config) -> Result<[Vec<Pair>; 2]> {
         };
         whole.into_iter().chain((0..letters.len()).map(of)).collect::<Vec<&str>>().join(" ")
     };
+    // Words of at most four letters.
+    let words = |pair: Pair| {
+        let letters: Vec<char> = pair.source.chars().collect();
+        let words: Vec<String> = letters.chunks(4).map(|word| word.iter().collect()).collect();
+        let label = |word: &String| if word.chars().next() < word.chars().last() { "up" } else { "down" };
+        Pair { target: words.iter().map(label).collect::<Vec<_>>().join(" "), source: words.join(" ") }
+    };
     let pair = |pair: Pair| match config.model.task {
+        Task::Label if config.data.source == Tokens::Words => words(pair),
         Task::Transduce => pair,
         Task::Label => Pair { target: label(&pair.source), source: pair.source },
         Task::Generate => {

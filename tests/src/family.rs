@@ -26,17 +26,20 @@ pub enum Network {
     Tagger,
     /// A label for every frame of numbers: an Elman network.
     Frames,
+    /// A label for every word and the start mark, by the words and their letters: an LSTM.
+    Speller,
     /// Letters after letters: an LSTM with layer normalization.
     Writer,
 }
 
 /// All of them, with their names.
-pub const ALL: [(&str, Network); 5] = [
+pub const ALL: [(&str, Network); 6] = [
     ("luong", Network::Luong),
     ("cosine", Network::Cosine),
     ("tagger", Network::Tagger),
     ("frames", Network::Frames),
     ("writer", Network::Writer),
+    ("speller", Network::Speller),
 ];
 
 /// A model with so many units.
@@ -51,6 +54,7 @@ pub fn blob(network: Network, layout: Layout, kind: Kind, units: u16, seed: u64)
         Network::Tagger => tagger(b, units),
         Network::Frames => frames(b, units),
         Network::Writer => writer(b, units),
+        Network::Speller => speller(b, units),
     }
 }
 
@@ -176,6 +180,23 @@ fn frames(mut b: Builder, units: u16) -> Result<Vec<u8>> {
     let out = b.linear(&[b.whole(outputs)], b.whole(logits), Activation::None, 900.0);
     b.step.pass(Over::Once, &[out]);
     let source = Source::Frames(b.frames(numbers));
+    b.blob(&Model { task: Task::Label, source, letters: LETTERS, logits, logit_bits: 9 })
+}
+
+fn speller(mut b: Builder, units: u16) -> Result<Vec<u8>> {
+    let features = b.slot(Extent::Source, Element::I8, 5);
+    let x = b.slot(Extent::Once, Element::I8, 3);
+    let state = b.slot(Extent::Once, Element::I16, units);
+    let cell = b.slot(Extent::Once, Element::I16, units);
+    let outputs = b.slot(Extent::Source, Element::I8, units);
+    let logits = b.slot(Extent::Once, Element::I16, LOGITS);
+    let spelled = b.spelled(LETTERS, features);
+    let embed = b.embed(LETTERS, b.whole(x));
+    let lstm = b.lstm(&[b.whole(x), b.whole(features)], state, cell, false, Some(b.whole(outputs)));
+    b.encode.pass(Over::Forward, &[embed, lstm]);
+    let out = b.linear(&[b.whole(outputs)], b.whole(logits), Activation::None, 900.0);
+    b.step.pass(Over::Once, &[out]);
+    let source = Source::Words(LETTERS, spelled);
     b.blob(&Model { task: Task::Label, source, letters: LETTERS, logits, logit_bits: 9 })
 }
 

@@ -30,10 +30,21 @@ pub struct Builder {
 pub enum Source {
     /// Letters from `a` on, so many, and three marks; behind a start mark or not.
     Letters(u16, bool),
+    /// Words of a letter each, so many and three marks, with features of the letters of any word.
+    Words(u16, Spelled),
     /// Numbers.
     Frames(Frames),
     /// Nothing.
     None,
+}
+
+/// Features of letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spelled {
+    /// Where they are.
+    pub slot: u8,
+    /// Table of a window of three letters.
+    pub table: Offset,
 }
 
 /// What is asked of a whole model.
@@ -243,6 +254,12 @@ impl Builder {
         Frames { slot, post: 23, resolution: false, records: self.section.push("", &records) }
     }
 
+    /// Features of the letters of a vocabulary.
+    pub fn spelled(&mut self, letters: u16, slot: u8) -> Spelled {
+        let features = usize::from(self.slots[usize::from(slot)].width);
+        Spelled { slot, table: self.words(3 * usize::from(letters + MARKS) * features, 3000) }
+    }
+
     /// Letters from `a` on behind the marks `<`, `>`, `?`; more than 26 begin anew and cannot be read.
     fn vocabulary(&mut self, letters: u16, start: bool) -> Vocabulary {
         let size = letters + MARKS;
@@ -269,13 +286,20 @@ impl Builder {
     /// What the packer returns: that the runtime refuses it.
     pub fn blob(mut self, model: &Model) -> Result<Vec<u8>> {
         let target = self.vocabulary(model.letters, false).to_bytes();
-        let (source, frames) = match model.source {
+        let (source, kept) = match model.source {
             Source::Letters(letters, start) => (self.vocabulary(letters, start).to_bytes().to_vec(), None),
+            Source::Words(letters, Spelled { slot, table }) => {
+                let characters = self.vocabulary(letters, false);
+                let words = Vocabulary { tokens: Tokens::Words, start: true, ..characters }.to_bytes();
+                let vocabulary = &characters.to_bytes();
+                let record = Characters { vocabulary, slot, width: 3, shift: 1, max_len: 4, table };
+                ([words.as_slice(), &record.to_bytes()].concat(), Some(slot))
+            }
             Source::Frames(frames) => (frames.to_bytes().to_vec(), Some(frames.slot)),
             Source::None => (Vec::new(), None),
         };
         let size = Size { source: MAX_SOURCE.into(), beam: 1, lanes: 1 };
-        share(&mut self.slots, self.encode.bytes(), self.step.bytes(), model.logits, frames, size);
+        share(&mut self.slots, self.encode.bytes(), self.step.bytes(), model.logits, kept, size);
         let slots: Vec<u8> = self.slots.iter().flat_map(Slot::to_bytes).collect();
         let description = Description {
             name: b"handmade",

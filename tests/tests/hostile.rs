@@ -271,6 +271,43 @@ fn tasks_need_their_programs_and_sources() {
     assert_eq!(refused(Network::Frames, &token), Some(Fault::Program));
 }
 
+/// Features of letters: every number of their record, behind the 21 bytes of each vocabulary.
+#[test]
+fn features_of_letters_out_of_range_or_shape_are_refused() {
+    let refused = |fault, change: &dyn Fn(&mut Parts)| {
+        let found = changed(Network::Speller, |parts| change(parts));
+        assert_eq!(found, Some(LoadError::Invalid { op: 0, fault }));
+    };
+    let byte = |at: usize, byte: u8| move |p: &mut Parts| p.source[at] = byte;
+    // Letters of words: no words of letters, nor of words.
+    refused(Fault::Vocabulary, &byte(20, 0));
+    refused(Fault::Vocabulary, &byte(41, 1));
+    refused(Fault::Range, &byte(21, 0));
+    refused(Fault::Vocabulary, &|p| p.source.truncate(49));
+    refused(Fault::Vocabulary, &|p| p.source.push(0));
+    // In whole int8 rows of their own; as wide as no table is there for.
+    refused(Fault::Kind, &byte(42, 1));
+    refused(Fault::Slot, &byte(42, 99));
+    refused(Fault::Slot, &|p| p.slots.iter_mut().for_each(|slot| slot.region = 0));
+    refused(Fault::Tensor, &|p| p.slots[0].width = 60_000);
+    for width in [0, 2, 11] {
+        refused(Fault::Range, &byte(43, width));
+    }
+    refused(Fault::Range, &byte(44, 13));
+    for most in [0, 1, 63] {
+        refused(Fault::Range, &byte(45, most));
+    }
+    refused(Fault::Tensor, &byte(49, 0x7F));
+    // Nothing writes them while a program runs.
+    refused(Fault::Program, &|p| {
+        p.each(|op| {
+            if let Op::Embed(op) = op {
+                op.to.slot = 0;
+            }
+        });
+    });
+}
+
 /// A program that wrote where the source's numbers lie would answer the same source otherwise when asked again.
 #[test]
 fn numbers_of_a_source_are_not_written() {

@@ -4,8 +4,8 @@ use kinglet::blob::schema::{Activation, Extent, Kind, Op, Over, View};
 use kinglet_train::config::{Bridge, Cell, ModelConfig, Task};
 
 use super::cells::CellSpec;
-use super::frames::Numbers;
 use super::product::LinearSpec;
+use super::reads::Reads;
 use super::signal::{STATE_BITS, Signal, sum};
 use super::token::{Consumer, Token};
 use super::{Builder, State};
@@ -44,12 +44,12 @@ impl<'a> Builder<'a> {
             .collect()
     }
 
-    /// Encoder layers and bridge; `decoder` has states where there is a decoder, and `frames` are read where sources are numbers.
+    /// Encoder layers and bridge; `decoder` has states where there is a decoder.
     pub fn encoder(
         &mut self,
         config: &ModelConfig,
+        reads: &Reads,
         decoder: &[State],
-        frames: Option<&Numbers>,
         program: &mut Program,
     ) -> Result<Encoded> {
         let encoder = &config.encoder;
@@ -67,18 +67,17 @@ impl<'a> Builder<'a> {
             })
             .collect::<Result<_>>()?;
         let width = config.memory();
-        let adds = |layer: usize| encoder.residual && (layer > 0 || width == encoder.embedding);
-        let token = match frames {
-            Some(_) => None,
-            None => {
+        let token = match reads {
+            Reads::Nothing | Reads::Frame(_) => None,
+            Reads::Token(_) => {
                 let embedding = self.tensor("encoder.embedding.weight")?;
-                Some(Token::plan(self, embedding, &consumers, adds(0))?)
+                Some(Token::plan(self, embedding, &consumers, reads.added(config))?)
             }
         };
         let token = token.as_ref();
         let lookup =
             |layer: usize, needed: bool| token.and_then(Token::lookup).filter(|_| layer == 0 && needed);
-        let lowest = token.and_then(Token::signal).or(frames.and_then(Numbers::signal));
+        let lowest = token.map_or(reads.signal(), Token::signal);
 
         let reads_top = config.attends() || config.task == Task::Label;
         let mut rows = Vec::new();
@@ -94,7 +93,7 @@ impl<'a> Builder<'a> {
                 }
                 Some(self.whole(rows[layer % 2]))
             };
-            let x = if layer == 0 { lowest } else { below }.filter(|_| adds(layer));
+            let x = if layer == 0 { lowest } else { below.filter(|_| encoder.residual) };
             // Where one direction's states are not put out as they are, no row of them is.
             let connects = to.is_some() && (x.is_some() || encoder.norm);
             let at_once = connects && directions.len() == 1;
@@ -116,14 +115,16 @@ impl<'a> Builder<'a> {
                 let start = (place * encoder.hidden) as u16;
                 let part =
                     |s: Signal| Signal { view: View { start, width: encoder.hidden as u16, ..s.view }, ..s };
-                let numbers = frames.filter(|_| layer == 0).map(|frames| frames.input(weights.w_ih));
-                let rows = below.map(|below| self.read(below, weights.w_ih, 0));
+                let read = match below {
+                    Some(below) => Some(self.read(below, weights.w_ih, 0)),
+                    None => reads.input(self, weights.w_ih, encoder.embedding),
+                };
                 let spec = CellSpec {
                     name: &format!("encoder.rnn.{suffix}"),
                     cell: encoder.cell,
                     weights,
                     token: token.filter(|_| layer == 0),
-                    inputs: numbers.or(rows).into_iter().collect(),
+                    inputs: read.into_iter().collect(),
                     state: top[place],
                     out: states.filter(|_| !at_once).map(part),
                 };

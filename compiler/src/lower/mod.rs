@@ -6,10 +6,12 @@
 
 mod attention;
 mod cells;
+mod characters;
 mod decoder;
 mod encoder;
 mod frames;
 mod product;
+mod reads;
 mod signal;
 mod token;
 mod vocabulary;
@@ -158,11 +160,11 @@ pub fn lower<'a>(
     let config = &source.model.config;
     let (mut encode, mut step) = (Program::default(), Program::default());
     let vocabulary = source.target_vocab.len();
-    let frames = source.source_vocab.frames().map(|frames| builder.frames(config, frames)).transpose()?;
+    let reads = builder.reads(config, source.source_vocab)?;
     let (task, (logits, logit_bits)) = match config.task {
         config::Task::Transduce => {
             let states = builder.decoder_states(config)?;
-            let encoded = builder.encoder(config, &states, frames.as_ref(), &mut encode)?;
+            let encoded = builder.encoder(config, &reads, &states, &mut encode)?;
             let mut known = Known::default();
             if let Some(outputs) = encoded.outputs {
                 known.attention = Some(builder.attention(config, outputs, &mut encode)?);
@@ -172,7 +174,7 @@ pub fn lower<'a>(
             (Task::Transduce, builder.decoder(config, vocabulary, &states, &known, &mut step)?)
         }
         config::Task::Label => {
-            let encoded = builder.encoder(config, &[], frames.as_ref(), &mut encode)?;
+            let encoded = builder.encoder(config, &reads, &[], &mut encode)?;
             let outputs = encoded.outputs.expect("labels read what the top layer puts out");
             (Task::Label, builder.labeler(outputs, vocabulary, &mut step)?)
         }
@@ -181,20 +183,15 @@ pub fn lower<'a>(
             (Task::Generate, builder.decoder(config, vocabulary, &states, &Known::default(), &mut step)?)
         }
     };
-    let source_bytes = match (task, &frames) {
-        (Task::Generate, _) => Vec::new(),
-        (_, Some(frames)) => frames.source.to_bytes().to_vec(),
-        (_, None) => builder.vocabulary("source", source.source_vocab)?.to_vec(),
-    };
+    let source_record = builder.source(&reads, source.source_vocab)?;
     let target_vocabulary = builder.vocabulary("target", source.target_vocab)?;
     let beam = usize::from(plan.beam);
     let size = Size { source: plan.max_source.into(), beam, lanes: plan.layout.lanes().min(beam) };
-    let alone = frames.as_ref().map(|frames| frames.source.slot);
-    share(&mut builder.slots, encode.bytes(), step.bytes(), logits, alone, size);
+    share(&mut builder.slots, encode.bytes(), step.bytes(), logits, reads.slot(), size);
     let slots: Vec<u8> = builder.slots.iter().flat_map(Slot::to_bytes).collect();
     let description = Description {
         name: plan.name.as_bytes(),
-        source: &source_bytes,
+        source: &source_record,
         target: &target_vocabulary,
         max_source: plan.max_source,
         max_target: plan.max_target,

@@ -103,7 +103,12 @@ pub fn word(model: &Model<'_>, core: Core, khz: u32, lengths: Lengths) -> Time {
             ops.iter().fold(sum, |sum, op| sum.plus(work(model, op, lengths.source), times))
         })
     };
-    let encode = program(description.encode);
+    let mut encode = program(description.encode);
+    if let Some(op) = description.characters() {
+        // Where the source is read.
+        let features = description.slots.get(op.slot).map_or(0, |slot| slot.width.into());
+        encode = encode.plus(Work::characters(features, op.width.into()), lengths.source);
+    }
     let step = program(description.step).plus(Work::logits(model.target().size().into()), 1.0);
     let Rates { instructions, cycles } = Rates::of(core);
     let ms = |cycles: f64| cycles / f64::from(khz);

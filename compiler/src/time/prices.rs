@@ -56,6 +56,9 @@ const KEY: f64 = 3.0;
 /// Logits that a token table's entry costs. Assumed: no count has a table.
 const ENTRY: f64 = 1.0;
 
+/// Letters of a word with its marks. Assumed: what is read is not known.
+const LETTERS: f64 = 6.5;
+
 /// Logits that an element of a row costs that is brought to a normal form: 2.6 (RV32) to 4.2 (Cortex-M4) by the counts of
 /// `layer_norm`.
 const NORMAL: f64 = 4.0;
@@ -135,6 +138,13 @@ impl Work {
     pub fn table(rows: usize) -> Self {
         let mut work = Self::default();
         work.0[LOGIT] = ENTRY * rows as f64;
+        work
+    }
+
+    /// Features of a word's letters, by a window of so many.
+    pub fn characters(features: usize, width: usize) -> Self {
+        let mut work = Self::default().with(OPERATION, 1);
+        work.0[LOGIT] = LETTERS * (ENTRY * width as f64 + 1.0) * features as f64;
         work
     }
 

@@ -4,13 +4,14 @@
 //! |---|---|
 //! | `config.toml` | model and training, complete |
 //! | `vocab.source.txt`, `vocab.target.txt` | tokens in the order of ids; none of a source of numbers |
+//! | `vocab.characters.txt` | letters of words, in the order of ids; absent where they are not read |
 //! | `quantization.toml` | the integer grid of a network trained for it; absent otherwise |
 //! | `model.safetensors` | the best weights so far, averaged if so configured; PyTorch's names and layouts |
 //! | `optimizer.safetensors` | the current weights, the optimizer's moments, what averages need, and the training state in its header |
 //! | `state.json` | the same training state, for people and programs |
 //! | `history.jsonl` | one line an epoch |
 //!
-//! Decoding needs the first five. Every file is written under a temporary name, synced and renamed.
+//! Decoding needs the first six. Every file is written under a temporary name, synced and renamed.
 //! A state is committed by the renaming of `optimizer.safetensors`, which holds all that training needs: what is
 //! written after it (`model.safetensors` when an epoch ends and is the best, `state.json`) follows from it and is
 //! written again on resuming, what is written before it (`history.jsonl`) is cut back on resuming. So a kill at any
@@ -62,7 +63,7 @@ impl Checkpoint {
             return Err(Error::Checkpoint { path, reason });
         }
         let (params, _) = load_tensors(&path)?;
-        let mut model = Seq2Seq::from_params(&config.model, source_vocab.reads(), target_vocab.len(), params)
+        let mut model = Seq2Seq::from_params(&config.model, &source_vocab, target_vocab.len(), params)
             .map_err(|e| misfit(&path, &e))?;
         model.scheme = Scheme::load(dir, &config.model)?;
         Ok(Self { config, source_vocab, target_vocab, model })
@@ -115,7 +116,7 @@ impl Checkpoint {
 fn load_setup(dir: &Path) -> Result<(Config, Vocab, Vocab)> {
     let path = dir.join("config.toml");
     let config = Config::from_toml(&read_text(&path)?).map_err(|e| misfit(&path, &e))?;
-    let source_vocab = match config.data.source {
+    let mut source_vocab = match config.data.source {
         Tokens::Frames if config.data.frames.width == 0 => {
             return Err(Error::Checkpoint {
                 path,
@@ -128,6 +129,9 @@ fn load_setup(dir: &Path) -> Result<(Config, Vocab, Vocab)> {
         }
         how => load_vocab(how, dir.join("vocab.source.txt"))?.with_start(config.data.source_start),
     };
+    if config.model.encoder.characters.features() > 0 {
+        source_vocab = source_vocab.with_characters(load_vocab(Tokens::Chars, dir.join(run::CHARACTERS))?);
+    }
     let target_vocab = load_vocab(config.data.target, dir.join("vocab.target.txt"))?;
     let target_vocab = target_vocab.with_end(config.model.task != Task::Label);
     Ok((config, source_vocab, target_vocab))

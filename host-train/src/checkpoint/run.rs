@@ -112,6 +112,8 @@ pub struct Snapshot<'a> {
     pub history: &'a [String],
 }
 
+/// File of the letters of words.
+pub(super) const CHARACTERS: &str = "vocab.characters.txt";
 /// Prefix of the current weights in `optimizer.safetensors`; those of the moments have PyTorch's names.
 const WEIGHTS: &str = "param.";
 /// Prefix of the average's tensors, with a number.
@@ -148,8 +150,14 @@ impl RunDir {
     /// # Errors
     /// [`Error::Io`].
     pub fn clear(&self) -> Result<()> {
-        for name in ["optimizer.safetensors", "state.json", "model.safetensors", "history.jsonl", quant::FILE]
-        {
+        for name in [
+            "optimizer.safetensors",
+            "state.json",
+            "model.safetensors",
+            "history.jsonl",
+            quant::FILE,
+            CHARACTERS,
+        ] {
             let path = self.path(name);
             match std::fs::remove_file(&path) {
                 Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
@@ -189,6 +197,9 @@ impl RunDir {
         }
         if source.frames().is_none() {
             write_atomically(&self.path("vocab.source.txt"), source.to_file_text().as_bytes())?;
+        }
+        if let Some(characters) = source.characters() {
+            write_atomically(&self.path(CHARACTERS), characters.to_file_text().as_bytes())?;
         }
         write_atomically(&self.path("vocab.target.txt"), target.to_file_text().as_bytes())?;
         write_atomically(&self.path("config.toml"), config.to_toml().as_bytes())
@@ -239,8 +250,8 @@ impl RunDir {
         let state: State = serde_json::from_str(&text)
             .map_err(|e| fail(format!("expected a training state in its header, found {text:?}: {e}")))?;
 
-        let sizes = (source_vocab.reads(), target_vocab.len());
-        let mut model = Seq2Seq::from_params(&config.model, sizes.0, sizes.1, part(&tensors, WEIGHTS)?)
+        let weights = part(&tensors, WEIGHTS)?;
+        let mut model = Seq2Seq::from_params(&config.model, &source_vocab, target_vocab.len(), weights)
             .map_err(|e| misfit(&path, &e))?;
         model.scheme = Scheme::load(&self.dir, &config.model)?;
         let layout = &model.params;

@@ -49,7 +49,7 @@ impl Progress {
             } => {
                 self.epochs = epochs;
                 let sides = match vocab {
-                    (Reads::Tokens(source), target) => format!("vocabularies of {source} and {target}"),
+                    (Reads::Tokens(source, _), target) => format!("vocabularies of {source} and {target}"),
                     (Reads::Frames(numbers), target) => {
                         format!("frames of {numbers}, a vocabulary of {target}")
                     }

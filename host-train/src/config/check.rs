@@ -19,6 +19,10 @@ impl Config {
             ("model.encoder.embedding", m.encoder.embedding, 1, 4096),
             ("model.encoder.hidden", m.encoder.hidden, 1, 4096),
             ("model.encoder.layers", m.encoder.layers, 1, 8),
+            ("model.encoder.characters.embedding", m.encoder.characters.embedding, 1, 256),
+            ("model.encoder.characters.size", m.encoder.characters.size, 1, 1024),
+            ("model.encoder.characters.width", m.encoder.characters.width, 1, 9),
+            ("model.encoder.characters.max_len", m.encoder.characters.max_len, 2, 62),
             ("model.decoder.embedding", m.decoder.embedding, 1, 4096),
             ("model.decoder.hidden", m.decoder.hidden, 1, 4096),
             ("model.decoder.layers", m.decoder.layers, 1, 8),
@@ -112,6 +116,7 @@ impl Config {
         self.check_task()?;
         self.check_subwords()?;
         self.check_frames()?;
+        self.check_characters()?;
         if m.encoder.freeze_vectors && m.encoder.vectors.as_os_str().is_empty() {
             return Err(Error::Config(
                 "model.encoder.freeze_vectors needs model.encoder.vectors, a file".into(),
@@ -174,6 +179,25 @@ impl Config {
             _ => return Ok(()),
         };
         Err(Error::Config(wrong))
+    }
+
+    fn check_characters(&self) -> Result<()> {
+        let (characters, source) = (&self.model.encoder.characters, self.data.source);
+        if characters.kind == CharactersKind::None {
+            return Ok(());
+        }
+        if self.model.task == Task::Generate || source != Tokens::Words {
+            return Err(Error::Config(format!(
+                "model.encoder.characters reads the letters of words: it needs sources, of data.source = \"words\"; found {source:?}"
+            )));
+        }
+        if characters.width.is_multiple_of(2) {
+            return Err(Error::Config(format!(
+                "model.encoder.characters.width must be odd, found {}",
+                characters.width
+            )));
+        }
+        Ok(())
     }
 
     fn check_subwords(&self) -> Result<()> {

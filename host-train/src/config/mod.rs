@@ -215,6 +215,18 @@ mod tests {
             ),
             ("[data]\nsource = \"letters\"", "unknown variant `letters`"),
             ("[model.encoder]\nfreeze_vectors = true", "needs model.encoder.vectors"),
+            (
+                "[model.encoder.characters]\nkind = \"conv\"",
+                "needs sources, of data.source = \"words\"; found Chars",
+            ),
+            (
+                "[data]\nsource = \"words\"\n[model.encoder.characters]\nkind = \"conv\"\nwidth = 4",
+                "characters.width must be odd, found 4",
+            ),
+            (
+                "[data]\nsource = \"words\"\n[model.encoder.characters]\nkind = \"conv\"\n[qat]",
+                "no integer grid yet for model.encoder.characters.kind = \"conv\"",
+            ),
             ("[data.subwords]\nsize = 9", "unknown key data.subwords.size; expected one of dropout, shared"),
             (
                 "[data.subwords]\nsource_size = 70000",

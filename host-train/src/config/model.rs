@@ -215,6 +215,51 @@ pub struct EncoderConfig {
     pub vectors: PathBuf,
     /// Whether source embeddings stay as they start.
     pub freeze_vectors: bool,
+    /// What is read of the letters of words.
+    pub characters: CharactersConfig,
+}
+
+impl EncoderConfig {
+    /// Width of what the lowest layer reads: an embedding and, beside it, features of letters.
+    pub fn inputs(&self) -> usize {
+        self.embedding + self.characters.features()
+    }
+}
+
+/// Features of a word that are computed from its letters, beside its embedding.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CharactersConfig {
+    /// How they are computed.
+    pub kind: CharactersKind,
+    /// Width of a letter's embedding.
+    pub embedding: usize,
+    /// Features a word.
+    pub size: usize,
+    /// Neighbouring letters that a feature looks at, an odd number.
+    pub width: usize,
+    /// Most letters of a word that are read: of a longer one the first and the last.
+    pub max_len: usize,
+}
+
+impl CharactersConfig {
+    /// Features a word, 0 where letters are not read.
+    pub fn features(&self) -> usize {
+        match self.kind {
+            CharactersKind::None => 0,
+            CharactersKind::Conv => self.size,
+        }
+    }
+}
+
+/// How letters become features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CharactersKind {
+    /// They are not read.
+    None,
+    /// A convolution over them and its maximum over all places (Ma and Hovy 2016).
+    Conv,
 }
 
 /// Decoder sizes.
@@ -339,7 +384,14 @@ impl Default for EncoderConfig {
             norm: false,
             vectors: PathBuf::new(),
             freeze_vectors: false,
+            characters: CharactersConfig::default(),
         }
+    }
+}
+
+impl Default for CharactersConfig {
+    fn default() -> Self {
+        Self { kind: CharactersKind::None, embedding: 16, size: 32, width: 3, max_len: 20 }
     }
 }
 

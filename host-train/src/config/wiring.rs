@@ -84,6 +84,10 @@ impl ModelConfig {
             (e.reverse, "model.encoder.reverse = true".into()),
             (e.residual, "model.encoder.residual = true".into()),
             (e.norm, "model.encoder.norm = true".into()),
+            (
+                e.characters.features() > 0,
+                format!("model.encoder.characters.kind = {}", name(&e.characters.kind)),
+            ),
             (!plain, format!("model.attention.kind = {}", name(&a.kind))),
             (self.place() == Some(Place::After), "model.attention.place = \"after\"".into()),
             (!gated(d.cell), format!("model.decoder.cell = {}", name(&d.cell))),

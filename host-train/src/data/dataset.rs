@@ -1,11 +1,12 @@
 //! Pairs as ids, ready to be cut into batches.
 
+use crate::checkpoint::checksum;
 use crate::config::DataConfig;
 use crate::data::Pair;
 use crate::data::frames::to_counts;
 use crate::model::Batch;
 use crate::nn::random::Random;
-use crate::vocab::{Encoded, Vocab};
+use crate::vocab::{Encoded, Vocab, outside};
 
 /// Sequences end to end in one buffer, so that millions of short ones cost little more than their ids.
 #[derive(Debug, Clone, Default)]
@@ -142,10 +143,15 @@ impl Dataset {
         [means, deviations]
     }
 
-    /// A number that differs, in all likelihood, when any id or the order of pairs differs: FNV-1a over the ids.
+    /// A number that differs, in all likelihood, when any id or the order of pairs differs: FNV-1a over the ids and, of words
+    /// [`outside`], whose ids tell when they were met, over what they are.
     pub fn fingerprint(&self) -> u64 {
         let ids = self.sources.ids.iter().chain(&self.targets.ids);
-        crate::checkpoint::checksum(ids.flat_map(|id| id.to_le_bytes()))
+        let number = |&id: &u32| match outside::word(id) {
+            Some(word) => (checksum(word.bytes()), size_of::<u64>()),
+            None => (id.into(), size_of::<u32>()),
+        };
+        checksum(ids.map(number).flat_map(|(number, bytes)| number.to_le_bytes().into_iter().take(bytes)))
     }
 }
 

@@ -1,8 +1,9 @@
-//! The encoder: embeddings, or normalised frames, and a recurrent stack over the sources.
+//! The encoder: embeddings, perhaps with features of letters, or normalised frames, and a recurrent stack over the sources.
 
 use crate::config::ModelConfig;
 use crate::model::Reads;
 use crate::model::sentences::{Masks, Sentences, Site};
+use crate::model::spelled::{Spelled, Speller};
 use crate::nn::buffer::Buffer;
 use crate::nn::embedding::Embedding;
 use crate::nn::frames::Standardize;
@@ -22,31 +23,47 @@ pub(super) struct Encoder {
 #[derive(Debug, Clone, PartialEq)]
 enum Lowest {
     Tokens(Embedding),
+    Words(Speller),
     Frames(Standardize),
+}
+
+impl Lowest {
+    /// Numbers of a row.
+    fn width(&self) -> usize {
+        match self {
+            Self::Tokens(embedding) => embedding.width(),
+            Self::Words(speller) => speller.width(),
+            Self::Frames(frames) => frames.width(),
+        }
+    }
 }
 
 /// What the encoder leaves for the decoder and for backward.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct EncoderTrace {
     pub(super) sources: Sentences,
+    /// Where letters are read.
+    spelled: Option<Spelled>,
     /// Final states of every layer and direction, in the order of `sources`.
     pub(super) states: List<State>,
     pub(super) stack: StackTrace,
 }
 
 impl Encoder {
-    pub(super) fn declare(layout: &mut Layout, config: &ModelConfig, source: Reads) -> Self {
+    pub(super) fn declare(layout: &mut Layout, config: &ModelConfig, reads: &Reads) -> Self {
         let e = &config.encoder;
-        let (lowest, parts) = match source {
-            Reads::Tokens(vocab) => {
-                let embedding = Embedding::declare(layout, "encoder.embedding", vocab, e.embedding);
-                (Lowest::Tokens(embedding), [e.embedding])
+        let lowest = match reads {
+            Reads::Tokens(_, Some(spelling)) if e.characters.features() > 0 => {
+                Lowest::Words(Speller::declare(layout, e, spelling.clone()))
             }
-            Reads::Frames(width) => {
-                (Lowest::Frames(Standardize::declare(layout, "encoder.frames", width)), [width])
+            Reads::Tokens(size, _) => {
+                Lowest::Tokens(Embedding::declare(layout, "encoder.embedding", *size, e.embedding))
             }
+            Reads::Frames(width) => Lowest::Frames(Standardize::declare(layout, "encoder.frames", *width)),
         };
+        let parts = [lowest.width()];
         let shape = Shape {
+            joined: matches!(lowest, Lowest::Words(_)),
             bidirectional: e.bidirectional,
             reverse: e.reverse,
             residual: e.residual,
@@ -56,18 +73,19 @@ impl Encoder {
         Self { lowest, stack: Stack::declare(layout, "encoder.", &shape) }
     }
 
-    /// The sources of a batch that `names` counts up.
-    pub(super) fn read<S: AsRef<[u32]>>(&self, sources: &[S], names: &[usize]) -> Sentences {
+    /// Packs the sources of a batch that `names` counts up.
+    pub(super) fn read<S: AsRef<[u32]>>(&self, batch: &[S], names: &[usize]) -> Sentences {
         match &self.lowest {
-            Lowest::Tokens(embedding) => Sentences::new(sources, names, embedding.vocab()),
-            Lowest::Frames(frames) => Sentences::of_frames(sources, names, frames.width()),
+            Lowest::Tokens(embedding) => Sentences::new(batch, names, embedding.vocab()),
+            Lowest::Words(speller) => Sentences::with(batch, names, 1, |id| speller.entry(id)),
+            Lowest::Frames(frames) => Sentences::with(batch, names, frames.width(), |number| number),
         }
     }
 
     /// Marks behind a source: none behind frames.
     pub(super) fn marks(&self) -> usize {
         match self.lowest {
-            Lowest::Tokens(_) => 1,
+            Lowest::Tokens(_) | Lowest::Words(_) => 1,
             Lowest::Frames(_) => 0,
         }
     }
@@ -75,28 +93,44 @@ impl Encoder {
     /// Numbers a frame, if it reads frames.
     pub(super) fn frame(&self) -> Option<usize> {
         match &self.lowest {
-            Lowest::Tokens(_) => None,
+            Lowest::Tokens(_) | Lowest::Words(_) => None,
             Lowest::Frames(frames) => Some(frames.width()),
         }
     }
 
     /// Adds its products to a grid.
     pub(super) fn quantize(&self, builder: &mut Builder<'_>) {
-        let Lowest::Tokens(embedding) = &self.lowest else { unreachable!("no grid is built for frames") };
+        let Lowest::Tokens(embedding) = &self.lowest else {
+            unreachable!("no grid is built for letters or frames")
+        };
         let token = embedding.source(0);
         self.stack.quantize(builder, "encoder.rnn", token);
     }
 
     pub(super) fn forward(&self, weights: Weights<'_>, sources: Sentences, masks: Masks) -> EncoderTrace {
-        let x = match &self.lowest {
-            Lowest::Tokens(embedding) => sources.embedded(embedding, weights, masks, Site::SourceEmbedding),
+        let (x, spelled) = match &self.lowest {
+            Lowest::Tokens(embedding) => {
+                (sources.embedded(embedding, weights, masks, Site::SourceEmbedding), None)
+            }
+            Lowest::Words(speller) => {
+                let spelled = speller.forward(weights, &sources);
+                let words = speller.rows(weights, &spelled);
+                let x = if masks.keeps_embeddings() {
+                    (words, Some(spelled.words.clone()))
+                } else {
+                    let mut x = spelled.spread(&words, speller.width());
+                    masks.apply(Site::SourceEmbedding, &sources, &mut x);
+                    (x, None)
+                };
+                (x, Some(spelled))
+            }
             // What is measured is there: none of it is dropped.
-            Lowest::Frames(frames) => (frames.forward(weights, &sources.ids), None),
+            Lowest::Frames(frames) => ((frames.forward(weights, &sources.ids), None), None),
         };
         let mut states = self.stack.zero_states(sources.seq.sentences());
         let between = |k: usize, rows: &mut [f32]| masks.apply(Site::EncoderLayer(k), &sources, rows);
         let stack = self.stack.run(weights, &sources.seq, x, (&mut states, true), &between);
-        EncoderTrace { sources, states, stack }
+        EncoderTrace { sources, spelled, states, stack }
     }
 
     /// Adds the gradients, given those of the outputs and of the final states.
@@ -109,15 +143,26 @@ impl Encoder {
         mut d_states: List<State>,
         masks: Masks,
     ) {
-        let EncoderTrace { sources, stack, .. } = trace;
+        let EncoderTrace { sources, spelled, stack, .. } = trace;
         let tokens = stack.tokens.clone();
         let between = |k: usize, rows: &mut [f32]| masks.apply(Site::EncoderLayer(k), &sources, rows);
         let seq = &sources.seq;
         let mut dx = self.stack.backward(weights, grads, seq, stack, d_out, &mut d_states, &between);
-        if let Lowest::Tokens(embedding) = &self.lowest {
-            masks.apply(Site::SourceEmbedding, &sources, &mut dx);
-            let ids = tokens.as_ref().map_or(&sources.ids, |tokens| &tokens.ids);
-            embedding.backward(grads, ids, &dx);
+        match &self.lowest {
+            Lowest::Tokens(embedding) => {
+                masks.apply(Site::SourceEmbedding, &sources, &mut dx);
+                let ids = tokens.as_ref().map_or(&sources.ids, |tokens| &tokens.ids);
+                embedding.backward(grads, ids, &dx);
+            }
+            Lowest::Words(speller) => {
+                let spelled = spelled.expect("words have been spelled");
+                masks.apply(Site::SourceEmbedding, &sources, &mut dx);
+                if tokens.is_none() {
+                    dx = spelled.gather(&dx, speller.width());
+                }
+                speller.backward(weights, grads, &spelled, &dx);
+            }
+            Lowest::Frames(_) => {}
         }
     }
 }

@@ -32,10 +32,10 @@ impl Labeler {
     pub(super) fn declare(
         layout: &mut Layout,
         config: &ModelConfig,
-        source: Reads,
+        reads: &Reads,
         target_vocab: usize,
     ) -> Self {
-        let encoder = Encoder::declare(layout, config, source);
+        let encoder = Encoder::declare(layout, config, reads);
         let output = Linear::declare(layout, OUTPUT, config.memory(), target_vocab, true);
         Self { encoder, output }
     }

@@ -12,7 +12,9 @@ mod labeler;
 mod network;
 mod objective;
 mod observe;
+mod reads;
 mod sentences;
+mod spelled;
 mod step;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -22,6 +24,8 @@ pub use crate::nn::params::{Gradients, Params, Tensor};
 pub use decoder::{Choice, Feed};
 pub use infer::{Decoding, Stepped};
 pub use objective::{Objective, Teachers};
+pub use reads::Reads;
+use reads::check_size;
 pub(crate) use step::in_parallel;
 pub use step::{LossSum, StepOptions};
 
@@ -42,21 +46,6 @@ pub const EOS: u32 = 2;
 /// Id of a token outside the vocabulary.
 pub const UNK: u32 = 3;
 
-/// What a network reads at a source position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reads {
-    /// One of so many tokens.
-    Tokens(usize),
-    /// A frame of so many numbers.
-    Frames(usize),
-}
-
-impl From<usize> for Reads {
-    fn from(vocabulary: usize) -> Self {
-        Self::Tokens(vocabulary)
-    }
-}
-
 /// Sentence pairs of one step; no padding, no start marks. Ids outside the vocabulary count as [`UNK`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
@@ -70,6 +59,8 @@ pub struct Batch {
 ///
 /// - `encoder.embedding.weight`, `encoder.rnn.*` as `nn.GRU` or `nn.LSTM`, and `encoder.fc.{weight,bias}`
 ///   with a linear bridge;
+/// - where letters are read `encoder.characters.embedding.weight` and, as `nn.Conv1d`,
+///   `encoder.characters.conv.{weight,bias}`; the first layer reads [embedding; features];
 /// - in place of the embedding, where sources are numbers, `encoder.frames.{mean,std}` [numbers a frame], which are not learned;
 /// - `decoder.attention.{w_q.weight, w_k.weight, w_k.bias, v.weight}` with attention;
 /// - `decoder.embedding.weight`, `decoder.rnn.*`, whose first layer reads [embedding; context], and
@@ -95,28 +86,30 @@ impl Seq2Seq {
     /// a small deviation, the rest uniform as PyTorch's layers start.
     ///
     /// # Panics
-    /// When a size is 0 or a vocabulary lacks the four special ids; [`crate::config::Config::check`] and any
-    /// vocabulary exclude both.
+    /// When a size is 0, a vocabulary lacks the four special ids, or letters are to be read of sources that have none;
+    /// [`crate::config::Config::check`] and any vocabulary exclude all of it.
     pub fn new(config: &ModelConfig, source: impl Into<Reads>, target_vocab: usize, seed: u64) -> Self {
-        let sides = (source.into(), target_vocab);
-        check_sides(sides).expect("vocabularies need special ids");
-        Self::build(config, sides, |layout| Ok(layout.init(seed))).expect("init cannot fail")
+        Self::build(config, source.into(), target_vocab, |layout| Ok(layout.init(seed)))
+            .expect("sources and special ids as the configuration wants them")
     }
 
     fn build(
         config: &ModelConfig,
-        sides: (Reads, usize),
+        source: Reads,
+        target_vocab: usize,
         params: impl FnOnce(&Layout) -> Result<Params>,
     ) -> Result<Self> {
+        source.check(&config.encoder)?;
+        check_size("target", target_vocab)?;
         let mut layout = Layout::default();
-        let network = Network::declare(&mut layout, config, sides.0, sides.1);
+        let network = Network::declare(&mut layout, config, &source, target_vocab);
         Ok(Self {
             config: config.clone(),
             params: params(&layout)?,
             scheme: None,
             network,
             operands: layout.operands().clone(),
-            sides,
+            sides: (source, target_vocab),
             spare: Spare::default(),
         })
     }
@@ -125,16 +118,14 @@ impl Seq2Seq {
     ///
     /// # Errors
     /// [`crate::Error::Config`] names the first tensor that is missing, superfluous or of another shape, or
-    /// says that a vocabulary lacks the special ids.
+    /// says that a vocabulary lacks the special ids, or characters where letters are read.
     pub fn from_params(
         config: &ModelConfig,
         source: impl Into<Reads>,
         target_vocab: usize,
         params: Params,
     ) -> Result<Self> {
-        let sides = (source.into(), target_vocab);
-        check_sides(sides)?;
-        Self::build(config, sides, |layout| layout.arrange(params))
+        Self::build(config, source.into(), target_vocab, |layout| layout.arrange(params))
     }
 
     /// The integers of the present parameters, as the chip has them; `None` without a scheme.
@@ -151,26 +142,12 @@ impl Seq2Seq {
     }
 
     /// What it reads at a source position.
-    pub fn reads(&self) -> Reads {
-        self.sides.0
+    pub fn reads(&self) -> &Reads {
+        &self.sides.0
     }
 
     /// Number of target ids.
     pub fn target_vocab(&self) -> usize {
         self.sides.1
-    }
-}
-
-/// Refuses sizes that no vocabulary has.
-fn check_sides((source, target): (Reads, usize)) -> Result<()> {
-    let source = match source {
-        Reads::Tokens(size) => Some(("source", size)),
-        Reads::Frames(_) => None,
-    };
-    match source.into_iter().chain([("target", target)]).find(|(_, size)| *size <= UNK as usize) {
-        None => Ok(()),
-        Some((side, size)) => Err(crate::Error::Config(format!(
-            "the {side} vocabulary needs at least its 4 special tokens, found {size}"
-        ))),
     }
 }

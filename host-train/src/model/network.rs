@@ -68,12 +68,12 @@ impl Network {
     pub(super) fn declare(
         layout: &mut Layout,
         config: &ModelConfig,
-        source: Reads,
+        reads: &Reads,
         target_vocab: usize,
     ) -> Self {
         match config.task {
-            Task::Transduce => Self::Transduce(Transducer::declare(layout, config, source, target_vocab)),
-            Task::Label => Self::Label(Labeler::declare(layout, config, source, target_vocab)),
+            Task::Transduce => Self::Transduce(Transducer::declare(layout, config, reads, target_vocab)),
+            Task::Label => Self::Label(Labeler::declare(layout, config, reads, target_vocab)),
             Task::Generate => Self::Generate(Decoder::declare(layout, config, target_vocab)),
         }
     }

@@ -26,13 +26,16 @@ pub(super) struct Sentences {
 impl Sentences {
     /// Packs the sentences of a batch that `names` counts up; ids not below `vocab` become [`UNK`].
     pub(super) fn new<S: AsRef<[u32]>>(batch: &[S], names: &[usize], vocab: usize) -> Self {
-        let mut sentences = Self::of_frames(batch, names, 1);
-        sentences.ids.iter_mut().filter(|id| **id as usize >= vocab).for_each(|id| *id = UNK);
-        sentences
+        Self::with(batch, names, 1, |id| if (id as usize) < vocab { id } else { UNK })
     }
 
-    /// Packs the frames of `width` numbers of a batch's sources that `names` counts up.
-    pub(super) fn of_frames<S: AsRef<[u32]>>(batch: &[S], names: &[usize], width: usize) -> Self {
+    /// Packs the sentences of a batch that `names` counts up, `width` ids a position, with what stands for them.
+    pub(super) fn with<S: AsRef<[u32]>>(
+        batch: &[S],
+        names: &[usize],
+        width: usize,
+        known: impl Fn(u32) -> u32,
+    ) -> Self {
         let sentence = |i: usize| batch[names[i]].as_ref();
         let mut order: Buffer<usize> = (0..names.len()).collect();
         order.sort_unstable_by_key(|&i| (Reverse(sentence(i).len()), i));
@@ -41,7 +44,8 @@ impl Sentences {
         let mut rows = ids.chunks_exact_mut(width);
         for t in 0..seq.steps() {
             for (&i, row) in order[..seq.batch(t)].iter().zip(&mut rows) {
-                row.copy_from_slice(&sentence(i)[t * width..][..width]);
+                let read = &sentence(i)[t * width..][..width];
+                row.iter_mut().zip(read).for_each(|(id, &read)| *id = known(read));
             }
         }
         let names = order.iter().map(|&i| names[i]).collect();

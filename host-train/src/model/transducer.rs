@@ -37,10 +37,10 @@ impl Transducer {
     pub(super) fn declare(
         layout: &mut Layout,
         config: &ModelConfig,
-        source: Reads,
+        reads: &Reads,
         target_vocab: usize,
     ) -> Self {
-        let encoder = Encoder::declare(layout, config, source);
+        let encoder = Encoder::declare(layout, config, reads);
         let bridge = Bridge::declare(layout, config);
         let decoder = Decoder::declare(layout, config, target_vocab);
         Self { encoder, bridge, decoder, reads_final: config.decoder.context }

@@ -28,6 +28,21 @@ impl Tokens {
         Self { ids: Buffer::copy(ids), slots: None }
     }
 
+    /// Each different one of `ids`, all below `bound`, once, in the order of their first rows.
+    pub fn distinct(ids: &[u32], bound: usize) -> Self {
+        let (mut first, mut slots) = (Buffer::filled(bound, u32::MAX), Buffer::unspecified(ids.len()));
+        let mut distinct = Buffer::default();
+        for (slot, &id) in slots.iter_mut().zip(ids) {
+            let place = &mut first[id as usize];
+            if *place == u32::MAX {
+                *place = distinct.len() as u32;
+                distinct.push(id);
+            }
+            *slot = *place;
+        }
+        Self { ids: distinct, slots: Some(slots) }
+    }
+
     /// Which of its tokens `row` reads.
     pub fn slot(&self, row: usize) -> usize {
         self.slots.as_ref().map_or(row, |slots| slots[row] as usize)
@@ -80,21 +95,8 @@ impl Embedding {
 
     /// The tokens to look up for rows that read `ids`: each different one once, if that halves them.
     pub fn distinct(&self, ids: &[u32]) -> Tokens {
-        let (mut first, mut slots) = (Buffer::filled(self.vocab, u32::MAX), Buffer::unspecified(ids.len()));
-        let mut distinct = Buffer::default();
-        for (slot, &id) in slots.iter_mut().zip(ids) {
-            let place = &mut first[id as usize];
-            if *place == u32::MAX {
-                *place = distinct.len() as u32;
-                distinct.push(id);
-            }
-            *slot = *place;
-        }
-        if 2 * distinct.len() > ids.len() {
-            Tokens::each(ids)
-        } else {
-            Tokens { ids: distinct, slots: Some(slots) }
-        }
+        let distinct = Tokens::distinct(ids, self.vocab);
+        if 2 * distinct.ids.len() > ids.len() { Tokens::each(ids) } else { distinct }
     }
 
     /// Adds the gradient `dy` [ids, width] to the rows of `ids`, in their order.

@@ -5,7 +5,7 @@ use crate::nn::buffer::Buffer;
 use crate::nn::params::{Init, Layout, ParamId};
 use crate::quant::Weights;
 
-/// `(count - mean) / std`, feature by feature. `{name}.mean` and `{name}.std` are [width], in counts; nothing learns them, so they
+/// `(count - mean) / std`, feature by feature. `{name}.mean` and `{name}.std` are vectors of `width` counts; nothing learns them, so they
 /// have no gradients.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standardize {

@@ -6,6 +6,7 @@
 
 pub mod attention;
 pub mod buffer;
+pub mod characters;
 #[cfg(test)]
 pub(crate) mod check;
 pub mod dropout;

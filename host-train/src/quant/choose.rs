@@ -79,7 +79,7 @@ impl Scheme {
         let fold = fold(model, how, &products);
         let bits = quantities(m).into_iter().map(grid).collect();
         let input_scale = match model.reads() {
-            Reads::Tokens(_) => 0.0,
+            Reads::Tokens(..) => 0.0,
             Reads::Frames(_) => unit(FRAMES),
         };
         Self { key_scale, input_scale, products, fold, bits }
@@ -117,7 +117,7 @@ fn fold(model: &Seq2Seq, how: Fold, kinds: &BTreeMap<String, Kind>) -> BTreeMap<
         _ => m.decoder.cell.gates() * m.decoder.hidden,
     };
     let source = match model.reads() {
-        Reads::Tokens(vocabulary) => Some((vocabulary, m.encoder.embedding)),
+        Reads::Tokens(vocabulary, _) => Some((*vocabulary, m.encoder.embedding)),
         Reads::Frames(_) => None,
     };
     let sides = [source, Some((model.target_vocab(), m.decoder.embedding))];

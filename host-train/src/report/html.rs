@@ -34,9 +34,9 @@ fn section(title: &str, body: &str) -> String {
 
 fn summary(report: &Report) -> String {
     let metric = report.config.train.metric;
-    let (source, target) = report.vocab;
+    let (source, target) = &report.vocab;
     let source = match source {
-        Reads::Tokens(tokens) => format!("{tokens} source tokens"),
+        Reads::Tokens(tokens, _) => format!("{tokens} source tokens"),
         Reads::Frames(numbers) => format!("frames of {numbers} numbers"),
     };
     let mut rows = vec![

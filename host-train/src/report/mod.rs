@@ -124,7 +124,7 @@ impl Report {
         Ok(Self {
             name: dir.file_name().map_or("run".into(), |name| name.to_string_lossy().into_owned()),
             parameters: model.params.values(),
-            vocab: (source_vocab.reads(), target_vocab.len()),
+            vocab: (model.reads().clone(), target_vocab.len()),
             epochs: history(dir)?,
             scores: score(how, dev, &tokens),
             samples: answers.into_iter().take(SHOWN).collect(),

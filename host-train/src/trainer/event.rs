@@ -91,7 +91,7 @@ pub enum Event<'a> {
         /// Tokens of the dev set that no vocabulary knows.
         dev_unknown: usize,
         /// What is read of sources, and ids of the target vocabulary.
-        vocab: (Reads, usize),
+        vocab: (&'a Reads, usize),
         /// How many source tokens began with a vector from a file, if there is one.
         vectors: Option<Coverage>,
         /// Epochs already done.

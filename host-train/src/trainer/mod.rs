@@ -15,7 +15,7 @@ pub use evaluate::{Behind, Evaluation, decode_all, decode_groups, evaluate, mean
 pub use event::{End, EpochRecord, Event, Outcome};
 
 use crate::checkpoint::{Checkpoint, RunDir, Snapshot, State};
-use crate::config::{AttentionConfig, Config, DataConfig, EncoderConfig, ModelConfig, Task};
+use crate::config::{AttentionConfig, Config, DataConfig, EncoderConfig, ModelConfig};
 use crate::data::corpus::check_sides;
 use crate::data::{Dataset, Pair, vectors};
 use crate::error::{Error, Result};
@@ -94,7 +94,7 @@ pub fn train_from(
         dropped: work.train.dropped(),
         dev_pairs: run.dev.len(),
         dev_unknown: work.dev.unknown(),
-        vocab: (work.source_vocab.reads(), work.target_vocab.len()),
+        vocab: (work.model.reads(), work.target_vocab.len()),
         vectors: work.state.vectors,
         epochs_done: work.state.epoch,
         steps_done: work.state.step,
@@ -159,10 +159,7 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
     let (source_vocab, target_vocab) = match (&resumed, known) {
         (Some(old), _) => (old.source_vocab.clone(), old.target_vocab.clone()),
         (None, Some(known)) => (known.source_vocab.clone(), known.target_vocab.clone()),
-        (None, None) => {
-            let (source, target) = vocabularies(&config.data, run.train)?;
-            (source, target.with_end(config.model.task != Task::Label))
-        }
+        (None, None) => vocabularies(config, run.train)?,
     };
     check_teachers(run, &source_vocab, &target_vocab)?;
     let train = Dataset::training(run.train, &source_vocab, &target_vocab, &config.data);
@@ -208,9 +205,8 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
                     )));
                 }
                 None => {
-                    let reads = source_vocab.reads();
-                    let mut model = Seq2Seq::new(&config.model, reads, target_vocab.len(), t.seed);
-                    if let Reads::Frames(width) = reads {
+                    let mut model = Seq2Seq::new(&config.model, &source_vocab, target_vocab.len(), t.seed);
+                    if let Reads::Frames(width) = *model.reads() {
                         standardize(&mut model.params, train.frame_statistics(width));
                     }
                     model

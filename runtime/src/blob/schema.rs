@@ -11,9 +11,11 @@
 
 use serde::{Deserialize, Serialize};
 
+mod characters;
 mod ops;
 mod task;
 
+pub use characters::{Characters, MAX_LETTERS, VOCABULARY_BYTES};
 pub use ops::*;
 pub use task::{Frames, Task};
 
@@ -24,8 +26,8 @@ pub struct Description<'a> {
     /// The model's name, UTF-8.
     #[serde(borrow)]
     pub name: &'a [u8],
-    /// What the source is made of: tokens of a vocabulary, [`Vocabulary::to_bytes`]; rows of numbers,
-    /// [`Frames::to_bytes`]; or nothing, where a model only generates.
+    /// What the source is made of: tokens of a vocabulary, [`Vocabulary::to_bytes`], whose letters may be read, too,
+    /// [`Characters::to_bytes`] behind it; rows of numbers, [`Frames::to_bytes`]; or nothing, where a model only generates.
     #[serde(borrow)]
     pub source: &'a [u8],
     /// Target vocabulary, [`Vocabulary::to_bytes`].
@@ -80,8 +82,8 @@ pub struct Vocabulary {
 impl Vocabulary {
     /// Members in order, little-endian; the last two are one byte: 0 for characters, 1 for words, 2 for the letters of Hangul,
     /// 3 for subwords, plus 128 for a start mark.
-    pub fn to_bytes(&self) -> [u8; 21] {
-        let mut bytes = [0; 21];
+    pub fn to_bytes(&self) -> [u8; VOCABULARY_BYTES] {
+        let mut bytes = [0; VOCABULARY_BYTES];
         let ids = [self.size, self.sos, self.eos, self.unk];
         for (to, id) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(ids) {
             *to = id.to_le_bytes();

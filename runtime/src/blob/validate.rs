@@ -63,10 +63,11 @@ pub fn validate(description: &Description<'_>, layout: Layout, data: &[u8]) -> R
     context.globals().map_err(outside)?;
     // A step that labels stands at a source position.
     let labels = cfg!(feature = "label") && description.task == Task::Label;
-    let of_step = if labels { description.source } else { description.target };
+    let source = description.source_vocabulary();
+    let of_step = if labels { source } else { description.target };
     let mut op = 0u8;
     for (program, vocabulary, step) in
-        [(description.encode, description.source, false), (description.step, of_step, true)]
+        [(description.encode, source, false), (description.step, of_step, true)]
     {
         context.vocabulary = Vocabulary::from_bytes(vocabulary).map_or(0, |v| v.size as usize);
         context.step = step;
@@ -97,6 +98,9 @@ pub fn validate(description: &Description<'_>, layout: Layout, data: &[u8]) -> R
 fn missing(description: &Description<'_>) -> Option<Feature> {
     if !cfg!(feature = "frames") && Frames::from_bytes(description.source).is_some() {
         return Some(Feature::Frames);
+    }
+    if !cfg!(feature = "characters") && description.source.len() > VOCABULARY_BYTES {
+        return Some(Feature::Characters);
     }
     match description.task {
         Task::Label if !cfg!(feature = "label") => Some(Feature::Label),
@@ -161,14 +165,42 @@ impl Context<'_> {
         if let Some(frames) = Frames::from_bytes(d.source) {
             return self.frames(&frames);
         }
-        self.vocabulary(d.source).map(|_| ())
+        self.vocabulary(d.source_vocabulary())?;
+        #[cfg(feature = "characters")]
+        if d.source.len() > VOCABULARY_BYTES {
+            return self.characters(&d.characters().ok_or(Fault::Vocabulary)?);
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "characters")]
+    fn characters(&self, characters: &Characters<'_>) -> Check {
+        let tokens = |bytes| Vocabulary::from_bytes(bytes).map(|vocabulary| vocabulary.tokens);
+        let sides = [self.description.source_vocabulary(), characters.vocabulary].map(tokens);
+        ensure(sides == [Some(Tokens::Words), Some(Tokens::Chars)], Fault::Vocabulary)?;
+        let letters = self.vocabulary(characters.vocabulary)?;
+        let features = self.kept(characters.slot)?;
+        let Characters { width, shift, max_len, .. } = *characters;
+        ensure(width % 2 == 1 && width <= 9 && shift <= 12, Fault::Range)?;
+        ensure((2..=MAX_LETTERS).contains(&(max_len as usize)), Fault::Range)?;
+        // Both factors are below 2^16.
+        let entries = letters * features;
+        ensure(entries < 1 << 26, Fault::Tensor)?;
+        self.tensor(characters.table, 2 * width as usize * entries).map(|_| ())
+    }
+
+    /// Width of a slot that outlives runs: alone in its region.
+    #[cfg(any(feature = "frames", feature = "characters"))]
+    fn kept(&self, slot: u8) -> Check<usize> {
+        let width = self.slot(slot, Kind::I8, Extent::Source)?;
+        let region = self.find(slot)?.region;
+        ensure(self.description.slots.iter().filter(|slot| slot.region == region).count() == 1, Fault::Slot)?;
+        Ok(width)
     }
 
     #[cfg(feature = "frames")]
     fn frames(&self, frames: &Frames) -> Check {
-        let features = self.slot(frames.slot, Kind::I8, Extent::Source)?;
-        let region = self.find(frames.slot)?.region;
-        ensure(self.description.slots.iter().filter(|slot| slot.region == region).count() == 1, Fault::Slot)?;
+        let features = self.kept(frames.slot)?;
         ensure((1..=23).contains(&frames.post), Fault::Range)?;
         let resolution = if frames.resolution { 8 } else { 0 };
         self.tensor(frames.records, features * (8 + resolution))?;
@@ -231,12 +263,10 @@ impl Context<'_> {
         Ok(slot.kind)
     }
 
-    /// Kind of a view that is written: none of the source's numbers, which stay as they were read for the next search.
+    /// Kind of a view that is written: none of what was filled where the source was read and stays so for the next search.
     fn written(&self, view: View) -> Check<Kind> {
-        #[cfg(feature = "frames")]
-        if let Some(frames) = Frames::from_bytes(self.description.source) {
-            ensure(frames.slot != view.slot, Fault::Program)?;
-        }
+        #[cfg(any(feature = "frames", feature = "characters"))]
+        ensure(self.description.kept() != Some(view.slot), Fault::Program)?;
         self.view(view)
     }
 

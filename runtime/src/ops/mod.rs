@@ -3,6 +3,8 @@
 #[cfg(feature = "add")]
 mod add;
 mod attention;
+#[cfg(feature = "characters")]
+mod characters;
 mod gru;
 mod linear;
 mod lstm;
@@ -11,6 +13,9 @@ mod norm;
 #[cfg(feature = "std")]
 mod panels;
 pub(crate) mod softmax;
+
+#[cfg(feature = "characters")]
+pub(crate) use characters::characters;
 
 use core::cell::Cell;
 

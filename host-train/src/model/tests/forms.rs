@@ -1,9 +1,12 @@
 //! Small networks of every form.
 
-use crate::config::{AttentionKind, Bridge, Cell, ModelConfig, Place, Task};
+use crate::config::{
+    AttentionKind, Bridge, Cell, CharactersConfig, CharactersKind, ModelConfig, Place, Task, Tokens,
+};
 use crate::model::{Batch, EOS, Seq2Seq};
 use crate::nn::check::away_from_zero;
 use crate::nn::random::Random;
+use crate::vocab::Vocab;
 
 /// A small network for each way that the parts fit together.
 pub(crate) fn configs() -> Vec<ModelConfig> {
@@ -70,6 +73,12 @@ pub(crate) fn forms() -> Vec<ModelConfig> {
                 (true, true, true, true);
         }),
         form(&|c| c.tie_embeddings = true),
+        form(&spelled),
+        // As wide as what the layer puts out, and yet without a sum.
+        of_plain(&|c| {
+            spelled(c);
+            (c.encoder.hidden, c.encoder.residual, c.embedding_dropout) = (3, true, Some(0.0));
+        }),
         of_plain(&|c| (c.decoder.embedding, c.tie_embeddings) = (4, true)),
         form(&|c| c.attention.coverage_loss = 0.7),
         form(&|c| (c.attention.place, c.attention.coverage_loss) = (Place::After, 0.7)),
@@ -77,6 +86,12 @@ pub(crate) fn forms() -> Vec<ModelConfig> {
         of_plain(&|c| (c.task, c.decoder.layers, c.decoder.residual) = (Task::Generate, 2, true)),
     ]);
     forms
+}
+
+/// Reads letters, too.
+pub(super) fn spelled(config: &mut ModelConfig) {
+    let kind = CharactersKind::Conv;
+    config.encoder.characters = CharactersConfig { kind, embedding: 2, size: 3, width: 3, max_len: 4 };
 }
 
 /// Networks that label.
@@ -114,7 +129,10 @@ pub(crate) fn batch(pairs: usize, seed: u64) -> Batch {
 }
 
 pub(crate) fn model(config: &ModelConfig) -> Seq2Seq {
-    let mut model = Seq2Seq::new(config, 7, 6, 3);
+    // Three words beside the marks.
+    let words = Vocab::build(Tokens::Words, ["ab abcabc c"], 1);
+    let words = words.with_characters(Vocab::build(Tokens::Chars, ["abc"], 1));
+    let mut model = Seq2Seq::new(config, &words, 6, 3);
     // Larger than initial weights: gradients of every part should be far from zero.
     model.params.iter_mut().for_each(|t| t.data.iter_mut().for_each(|v| *v *= 2.0));
     for (side, cell) in [("encoder", config.encoder.cell), ("decoder", config.decoder.cell)] {

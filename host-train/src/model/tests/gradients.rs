@@ -1,11 +1,12 @@
 //! Gradients of whole networks.
 
-use super::forms::{batch, configs, forms, labelers, labelled, model};
+use super::forms::{batch, configs, forms, labelers, labelled, model, spelled};
 use crate::config::ModelConfig;
 use crate::model::sentences::Masks;
-use crate::model::{Batch, Feed, Seq2Seq, StepOptions};
+use crate::model::{Batch, EOS, Feed, Seq2Seq, StepOptions, UNK};
 use crate::nn::check::GradientCheck;
 use crate::nn::loss::cross_entropy;
+use crate::vocab::outside;
 
 /// Compares the gradients of every parameter with differences of the loss.
 fn check_gradients(config: &ModelConfig, batch: &Batch) {
@@ -14,21 +15,31 @@ fn check_gradients(config: &ModelConfig, batch: &Batch) {
     let options = StepOptions { label_smoothing: 0.1, dropout_seed: Some(4), threads: 1 };
     let tokens = batch.targets.iter().map(Vec::len).sum::<usize>() as f64;
     let normed = config.encoder.norm || config.decoder.norm;
+    // A step so short that it changes no maximum.
+    let spelled = config.encoder.characters.features() > 0;
     let check = GradientCheck::new(start.params.clone(), vec![]);
-    check.step(if normed { 4e-3 } else { 1e-2 }).run(
-        |p, _| {
-            // In one piece: the masks must not depend on the shards.
-            let masks = Masks::new(config, 4);
-            let pass = start.network.forward(p.into(), sides, &[0, 1, 2], masks, Feed::Teacher);
-            let loss = cross_entropy(pass.trace.logits(), &pass.targets.ids, 6, 0.1).loss;
-            (loss + f64::from(config.attention.coverage_loss) * pass.trace.coverage_loss()) / tokens
-        },
-        |p, g, _| {
-            let model = Seq2Seq { params: p.clone(), ..start.clone() };
-            model.loss_and_gradients(batch, g, &options);
-            vec![]
-        },
-    );
+    check
+        .step(if spelled {
+            2e-3
+        } else if normed {
+            4e-3
+        } else {
+            1e-2
+        })
+        .run(
+            |p, _| {
+                // In one piece: the masks must not depend on the shards.
+                let masks = Masks::new(config, 4);
+                let pass = start.network.forward(p.into(), sides, &[0, 1, 2], masks, Feed::Teacher);
+                let loss = cross_entropy(pass.trace.logits(), &pass.targets.ids, 6, 0.1).loss;
+                (loss + f64::from(config.attention.coverage_loss) * pass.trace.coverage_loss()) / tokens
+            },
+            |p, g, _| {
+                let model = Seq2Seq { params: p.clone(), ..start.clone() };
+                model.loss_and_gradients(batch, g, &options);
+                vec![]
+            },
+        );
 }
 
 #[test]
@@ -44,6 +55,26 @@ fn gradients_of_every_form() {
 #[test]
 fn gradients_of_labels() {
     labelers().iter().for_each(|config| check_gradients(config, &labelled(3, 5)));
+}
+
+#[test]
+fn gradients_of_letters() {
+    // The first word is outside of the vocabulary, and spelled.
+    let unknown = outside::id("cab");
+    let batch = Batch {
+        sources: vec![vec![unknown, 5, 4, EOS], vec![5, unknown, EOS], vec![6, EOS]],
+        targets: vec![vec![4, 5, 1], vec![2, 5], vec![3]],
+    };
+    for embedding_dropout in [None, Some(0.0)] {
+        let mut config = ModelConfig { embedding_dropout, ..labelers()[0].clone() };
+        spelled(&mut config);
+        check_gradients(&config, &batch);
+        // Its letters tell it from another one.
+        let model = model(&config);
+        let logits = |id: u32| model.label_logits(&[&[id, EOS]]);
+        assert_ne!(logits(unknown), logits(outside::id("bca")));
+        assert_eq!(logits(u32::MAX), logits(UNK));
+    }
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub struct Shape<'a> {
     pub cell: Cell,
     /// Widths of the parts that the lowest layer reads.
     pub parts: &'a [usize],
+    /// Whether these are joined of several things, so that it does not put out a sum with them.
+    pub joined: bool,
     /// Units a direction.
     pub hidden: usize,
     /// Layers, at most [`MAX_LAYERS`].
@@ -50,8 +52,8 @@ pub struct Shape<'a> {
 impl<'a> Shape<'a> {
     /// States in one direction, put out as they are.
     pub fn new(cell: Cell, parts: &'a [usize], hidden: usize, layers: usize) -> Self {
-        let (bidirectional, reverse, residual, norm) = (false, false, false, false);
-        Self { cell, parts, hidden, layers, bidirectional, reverse, residual, norm }
+        let (joined, bidirectional, reverse, residual, norm) = (false, false, false, false, false);
+        Self { cell, parts, joined, hidden, layers, bidirectional, reverse, residual, norm }
     }
 }
 
@@ -115,7 +117,7 @@ impl Stack {
     /// # Panics
     /// With more than [`MAX_LAYERS`] layers.
     pub fn declare(layout: &mut Layout, name: &str, shape: &Shape<'_>) -> Self {
-        let &Shape { cell, parts, hidden, layers, bidirectional, reverse, residual, norm } = shape;
+        let &Shape { cell, parts, joined, hidden, layers, bidirectional, reverse, residual, norm } = shape;
         assert!(layers <= MAX_LAYERS, "at most {MAX_LAYERS} layers, found {layers}");
         let directions = if bidirectional { 2 } else { 1 };
         let outputs = [directions * hidden];
@@ -128,7 +130,7 @@ impl Stack {
             }
         }
         let mut connection = |k: usize| Connection {
-            residual: residual && (k > 0 || parts == outputs),
+            residual: residual && (k > 0 || (parts == outputs && !joined)),
             norm: norm.then(|| LayerNorm::declare(layout, &format!("{name}norm_l{k}"), outputs[0])),
         };
         let connections = (0..layers).map(&mut connection).collect();
