@@ -74,7 +74,7 @@ fn lines_of_numbers_are_answered_scored_and_timed() {
     {
         assert!(!done(dir, command, "").is_empty(), "{command}");
     }
-    let auto = "compile --checkpoint run --dev dev.tsv --weights auto --max-flash 4000 -o small.kgl";
+    let auto = "compile --checkpoint run --dev dev.tsv --weights auto --max-flash 7000 -o small.kgl";
     assert!(done(dir, auto, "").contains("small.kgl"));
 }
 

@@ -1,19 +1,22 @@
 //! Sources of numbers: their normal form folded with the scale of int8 into a record a feature.
 
 use kinglet::blob::schema::{self, Extent, Kind, View};
+use kinglet::fixed::MAX_MANTISSA;
 use kinglet_train::config::ModelConfig;
 use kinglet_train::data::frames::Frames;
 use kinglet_train::model::Tensor;
-use kinglet_train::quant::{self, FRAMES, Records};
+use kinglet_train::quant::FRAMES;
 
 use super::Builder;
 use super::product::{Columns, Input, width};
 use super::signal::Signal;
 use crate::error::Result;
-use crate::quantize::{ACTIVATION, Width, power_of_two};
+use crate::quantize::{ACTIVATION, power_of_two};
 
 /// What the runtime's accumulators count a number in.
 const PER_COUNT: f64 = 256.0;
+/// The most that a second shift may be.
+const MAX_POST: i32 = 23;
 
 /// Frames as the lowest layer reads them.
 pub struct Numbers {
@@ -64,21 +67,33 @@ impl Builder<'_> {
 }
 
 /// The records of features, and the second shift that they share.
+///
+/// A switch and a sensor of thousands of counts have one second shift, so that a feature's mantissa may be short. Its first shift is
+/// the one with the least error: what it rounds itself, and what the mantissa is off at the end of int8.
 fn records(mean: &[f32], std: &[f32], scale: f64) -> (Vec<u8>, u8) {
-    let row = |(&mean, &std): (&f32, &f32)| quant::Row {
-        weights: Vec::new(),
-        multipliers: Vec::new(),
-        scale: 1.0 / (PER_COUNT * f64::from(std)),
-        bias: (-f64::from(mean) * PER_COUNT).round() as i32,
+    let factors: Vec<f64> = std.iter().map(|&std| 1.0 / (PER_COUNT * f64::from(std) * scale)).collect();
+    let largest = factors.iter().copied().fold(0.0, f64::max);
+    let fits = |post: &i32| largest * power_of_two(*post) <= f64::from(MAX_MANTISSA);
+    let post = (1..=MAX_POST).rev().find(fits).unwrap_or(1);
+    let record = |(&mean, factor): (&f32, f64)| {
+        let mantissa = |pre: i32| (factor * power_of_two(pre + post)).round().min(f64::from(MAX_MANTISSA));
+        let error = |pre: i32| {
+            let step = mantissa(pre) * power_of_two(-post);
+            if step * 65_535.0 < 127.5 {
+                // The shifted count would saturate before the result.
+                return f64::INFINITY;
+            }
+            let rounds = if pre > 0 { step / 2.0 } else { 0.0 };
+            rounds + 127.0 * (step / (factor * power_of_two(pre)) - 1.0).abs()
+        };
+        let pre = (0..=31).min_by(|&a, &b| error(a).total_cmp(&error(b))).unwrap_or(0);
+        // The first shift rounds down; half a step makes it round to the nearest.
+        let rounding = if pre > 0 { 1 << (pre - 1) } else { 0 };
+        let bias = ((-f64::from(mean) * PER_COUNT).round() as i32).saturating_add(rounding);
+        let [m0, m1] = (mantissa(pre) as u16).to_le_bytes();
+        bias.to_le_bytes().into_iter().chain([m0, m1, pre as u8, 0])
     };
-    let rows: Vec<quant::Row> = mean.iter().zip(std).map(row).collect();
-    // Rows count inputs of the scale of activations.
-    let records = Records::new(rows.iter().map(|row| (row, scale * ACTIVATION)), Width::I8);
-    let bytes = records.bias.iter().zip(&records.mantissa).zip(&records.pre);
-    let bytes = bytes.flat_map(|((bias, mantissa), &pre)| {
-        bias.to_le_bytes().into_iter().chain(mantissa.to_le_bytes()).chain([pre, 0])
-    });
-    (bytes.collect(), records.post.first().copied().unwrap_or(1))
+    (mean.iter().zip(factors).flat_map(record).collect(), post as u8)
 }
 
 #[cfg(test)]
@@ -99,8 +114,8 @@ mod tests {
                 let sum = (i32::from(count) << 8).wrapping_add(bias);
                 let found = saturate_i8(scale(sum, u16::from_le_bytes([m0, m1]), pre, post));
                 let wanted = (f64::from(count) - f64::from(mean[feature])) / f64::from(std[feature]) / unit;
-                let error = f64::from(found) - wanted.clamp(-128.0, 127.0);
-                // Half a unit, and what 16 bits of the multiplier lose at the ends.
+                let error = f64::from(found) - wanted.clamp(-127.0, 127.0);
+                // Half a unit, and what shift and multiplier lose at the ends.
                 assert!(error.abs() < 0.53, "feature {feature}, count {count}: {found}, expected {wanted}");
             }
         }
