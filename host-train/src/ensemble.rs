@@ -23,7 +23,13 @@ impl<'a> Ensemble<'a> {
     /// # Errors
     /// [`Error::Config`] when there is none, or the sizes of their vocabularies differ.
     pub fn new(members: Vec<&'a Seq2Seq>) -> Result<Self> {
-        let sizes = |model: &'a Seq2Seq| (model.reads(), model.target_vocab());
+        let sizes = |model: &Seq2Seq| {
+            let target = model.target_vocab();
+            match model.reads() {
+                Reads::Tokens(tokens, _) => format!("{tokens} source and {target} target tokens"),
+                Reads::Frames(numbers) => format!("frames of {numbers} numbers and {target} target tokens"),
+            }
+        };
         if let Some(pair) = members.windows(2).find(|pair| pair[0].config.task != pair[1].config.task) {
             let tasks = (pair[0].config.task, pair[1].config.task);
             return Err(Error::Config(format!("an ensemble's models share their task, found {tasks:?}")));
@@ -31,21 +37,11 @@ impl<'a> Ensemble<'a> {
         let Some(first) = members.first().map(|model| sizes(model)) else {
             return Err(Error::Config("an ensemble needs a model".into()));
         };
-        match members.iter().map(|model| sizes(model)).find(|&other| other != first) {
+        match members.iter().map(|model| sizes(model)).find(|other| *other != first) {
             None => Ok(Self { members }),
-            Some(other) => {
-                let told = |(source, target): (&Reads, usize)| match source {
-                    Reads::Tokens(tokens, _) => format!("{tokens} source and {target} target tokens"),
-                    Reads::Frames(numbers) => {
-                        format!("frames of {numbers} numbers and {target} target tokens")
-                    }
-                };
-                Err(Error::Config(format!(
-                    "an ensemble's models share their vocabularies: expected {}, found {}",
-                    told(first),
-                    told(other)
-                )))
-            }
+            Some(other) => Err(Error::Config(format!(
+                "an ensemble's models share their vocabularies: expected {first}, found {other}"
+            ))),
         }
     }
 

@@ -53,10 +53,8 @@ impl Encoder {
     pub(super) fn declare(layout: &mut Layout, config: &ModelConfig, reads: &Reads) -> Self {
         let e = &config.encoder;
         let lowest = match reads {
-            Reads::Tokens(_, Some(spelling)) if e.characters.features() > 0 => {
-                Lowest::Words(Speller::declare(layout, e, spelling.clone()))
-            }
-            Reads::Tokens(size, _) => {
+            Reads::Tokens(_, Some(spelling)) => Lowest::Words(Speller::declare(layout, e, spelling.clone())),
+            Reads::Tokens(size, None) => {
                 Lowest::Tokens(Embedding::declare(layout, "encoder.embedding", *size, e.embedding))
             }
             Reads::Frames(width) => Lowest::Frames(Standardize::declare(layout, "encoder.frames", *width)),

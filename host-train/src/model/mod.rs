@@ -99,7 +99,7 @@ impl Seq2Seq {
         target_vocab: usize,
         params: impl FnOnce(&Layout) -> Result<Params>,
     ) -> Result<Self> {
-        source.check(&config.encoder)?;
+        let source = source.by(&config.encoder)?;
         check_size("target", target_vocab)?;
         let mut layout = Layout::default();
         let network = Network::declare(&mut layout, config, &source, target_vocab);

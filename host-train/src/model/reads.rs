@@ -32,18 +32,21 @@ impl From<&Vocab> for Reads {
 }
 
 impl Reads {
-    /// Refuses what an encoder cannot read.
+    /// What an encoder reads of it: the spelling only where it reads letters.
     ///
     /// # Errors
     /// [`Error::Config`] says that the special ids are missing, or the letters that the configuration asks for.
-    pub(super) fn check(&self, config: &EncoderConfig) -> Result<()> {
-        let spelled = matches!(self, Self::Tokens(_, Some(_)));
+    pub(super) fn by(self, config: &EncoderConfig) -> Result<Self> {
+        let letters = config.characters.features() > 0;
         match self {
-            _ if config.characters.features() > 0 && !spelled => Err(Error::Config(
+            Self::Tokens(size, Some(spelling)) if letters => {
+                check_size("source", size).map(|()| Self::Tokens(size, Some(spelling)))
+            }
+            _ if letters => Err(Error::Config(
                 "model.encoder.characters needs a source vocabulary of words with their characters".into(),
             )),
-            Self::Tokens(size, _) => check_size("source", *size),
-            Self::Frames(_) => Ok(()),
+            Self::Tokens(size, _) => check_size("source", size).map(|()| Self::Tokens(size, None)),
+            Self::Frames(width) => Ok(Self::Frames(width)),
         }
     }
 }
