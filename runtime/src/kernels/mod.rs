@@ -149,8 +149,8 @@ pub fn project(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
     by_runs(rows, columns, to);
 }
 
-/// Runs whose columns' sums are kept from stream to stream, where there is stack for them.
-const KEPT: usize = if cfg!(any(armv6m, armv7m)) { 0 } else { 32 };
+/// Runs whose columns' sums are kept from stream to stream: where they take as long as the products, and there is stack for them.
+const KEPT: usize = if cfg!(all(arm_dsp, not(mve))) { 32 } else { 0 };
 
 /// [`project`] stream by stream: groups with multipliers, long rows, and layouts that are another core's.
 #[inline(never)]
