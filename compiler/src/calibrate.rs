@@ -20,7 +20,7 @@ const KEY_STEPS: u32 = 64;
 /// A sentence pair as ids, both sides ending with the end mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {
-    /// Source ids.
+    /// Source ids; of frames their counts, [`kinglet_train::data::frames::to_ids`].
     pub source: Vec<u32>,
     /// Target ids.
     pub target: Vec<u32>,

@@ -234,7 +234,7 @@ fn fit(model: &Model<'_>, blob: usize, options: &Options) -> Result<Ram> {
 
 /// What brings the RAM below the bound: the longest source that fits, at this beam or greedy.
 fn ram_advice(model: &Model<'_>, limits: Limits, allowed: usize) -> String {
-    let marks = model.source().marks() as u16;
+    let marks = desktop::marks(model) as u16;
     let longest = |beam: u8| longest_source(model, Limits { beam, ..limits }, allowed).filter(|&n| n > marks);
     if limits.beam > 1 && model.ram(&Limits { beam: 1, ..limits }) <= allowed {
         "it fits with --beam-size 1".into()

@@ -1,14 +1,15 @@
 //! What is inside a blob: its programs, operation by operation, with shapes and bytes.
 
 use kinglet::blob::schema::{
-    Characters, Energy, Extent, Form, Gru, Inputs, Kind, Linear, Lstm, MatrixRecord, Op, Over, Slot, View,
-    Vocabulary,
+    Characters, Energy, Extent, Form, Frames, Gru, Inputs, Kind, Linear, Lstm, MatrixRecord, Op, Over, Slot,
+    View, Vocabulary,
 };
 use kinglet::kernels::{Bits, ROWS};
 use kinglet::{Limits, Model};
 use serde::Serialize;
 
 use crate::plan::passes;
+use crate::quantize::power_of_two;
 
 /// One operation of a program.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -80,6 +81,35 @@ pub fn ram(model: &Model<'_>) -> Vec<Ram> {
 pub fn planned(model: &Model<'_>, beam: u8) -> Ram {
     let limits = model.limits(beam);
     Ram { source: limits.source, target: limits.target, beam, bytes: model.ram(&limits) }
+}
+
+/// How a number of a source's frames becomes int8: `(number - offset) / resolution * scale`, rounded and saturated.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Feature {
+    /// What an integer count is worth.
+    pub resolution: f64,
+    /// The number that becomes 0.
+    pub offset: f64,
+    /// int8 units a count.
+    pub scale: f64,
+}
+
+/// The features of a source of numbers; none of tokens.
+pub fn features(model: &Model<'_>) -> Vec<Feature> {
+    let Some(frames) = Frames::from_bytes(model.description().source) else { return Vec::new() };
+    let records = model.data()[frames.records as usize..].as_chunks::<8>().0;
+    let feature = |(number, &[b0, b1, b2, b3, m0, m1, pre, _]): (usize, &[u8; 8])| {
+        let rounding = if pre > 0 { 1 << (pre - 1) } else { 0 };
+        let bias = i32::from_le_bytes([b0, b1, b2, b3]).wrapping_sub(rounding);
+        let mantissa = f64::from(u16::from_le_bytes([m0, m1]));
+        let resolution = model.resolution(number);
+        Feature {
+            resolution,
+            offset: f64::from(bias) / -256.0 * resolution,
+            scale: 256.0 * mantissa * power_of_two(-i32::from(pre) - i32::from(frames.post)),
+        }
+    };
+    records.iter().take(model.features()).enumerate().map(feature).collect()
 }
 
 /// The slots of a model.
@@ -171,6 +201,9 @@ fn roles(model: &Model<'_>) -> Vec<String> {
         }
     };
     name(d.logits, "logits".into());
+    if let Some(frames) = Frames::from_bytes(d.source) {
+        name(frames.slot, "frames of the source".into());
+    }
     if let Some(characters) = d.characters() {
         name(characters.slot, "features of letters".into());
     }

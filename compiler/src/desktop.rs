@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::path::Path;
 
 use kinglet::blob::schema::{Task, Tokens};
+use kinglet_train::data::frames::Frames;
+
 use kinglet::{Hypothesis, Labels, Limits, LoadError, Model, Options, RunError, Sampling, Session, Vocab};
 
 use crate::error::{Error, Result};
@@ -146,14 +148,61 @@ impl Image {
     }
 }
 
+/// How a model reads lines of numbers, if it does.
+pub fn frames(model: &Model<'_>) -> Option<Frames> {
+    let resolution = |feature| model.resolution(feature);
+    (model.features() > 0).then(|| Frames::new((0..model.features()).map(resolution).collect()))
+}
+
+/// Marks of a source: none of numbers.
+pub fn marks(model: &Model<'_>) -> usize {
+    if model.features() > 0 { 0 } else { model.source().marks() }
+}
+
+/// Positions of a source: its tokens and marks, or its frames.
+pub fn source_len(model: &Model<'_>, text: &str) -> usize {
+    match model.features() {
+        0 => source_ids(model, text).len() + marks(model),
+        _ => text.split(' ').count(),
+    }
+}
+
+/// The most positions that reading a text takes.
+pub fn room(model: &Model<'_>, text: &str) -> usize {
+    match model.features() {
+        0 => model.source().cut(text).take(usize::from(MAX_LENGTH)).count() + marks(model),
+        _ => source_len(model, text),
+    }
+}
+
+/// Makes a line the source of a session; the number of unknown tokens, or `None` for a line with nothing in it.
+///
+/// # Errors
+/// [`Error::Run`] when it is too long, or no frames where a model reads frames.
+pub fn read_line(session: &mut Session<'_, '_>, model: &Model<'_>, text: &str) -> Result<Option<usize>> {
+    let read = match frames(model) {
+        Some(_) if text.is_empty() => Err(RunError::SourceEmpty),
+        Some(frames) => {
+            let counts = frames.counts(text).map_err(Error::Run)?;
+            session.read_frames(&counts).map(|()| 0)
+        }
+        None => session.read_text(text.as_bytes()).map(|read| read.unknown),
+    };
+    match read {
+        Ok(unknown) => Ok(Some(unknown)),
+        Err(RunError::SourceEmpty) => Ok(None),
+        Err(e) => Err(run(e)),
+    }
+}
+
 /// Limits that fit a text: the planned ones, or longer where the text or the options ask for it.
 fn limits(model: &Model<'_>, text: &str, how: &How) -> Limits {
     let (beam, max_len) = how.size();
     let planned = model.limits(beam);
-    let tokens = model.source().cut(text).take(usize::from(MAX_LENGTH)).count() + model.source().marks();
+    let positions = room(model, text);
     let target = if max_len == u16::MAX { planned.target } else { max_len };
     Limits {
-        source: planned.source.max(tokens.min(MAX_LENGTH.into()) as u16),
+        source: planned.source.max(positions.min(MAX_LENGTH.into()) as u16),
         target: target.clamp(1, MAX_LENGTH),
         coverage: matches!(how, How::Covering(..)),
         ..planned
@@ -168,11 +217,7 @@ pub fn decode(model: &Model<'_>, buffer: &mut Buffer, text: &str, how: impl Into
     let how = how.into();
     let limits = limits(model, text, &how);
     let mut session = Session::new(model, buffer.get(model.ram(&limits)), limits).map_err(run)?;
-    let unknown = match session.read_text(text.as_bytes()) {
-        Ok(read) => read.unknown,
-        Err(RunError::SourceEmpty) => return Ok(Answer::default()),
-        Err(e) => return Err(run(e)),
-    };
+    let Some(unknown) = read_line(&mut session, model, text)? else { return Ok(Answer::default()) };
     let decoded =
         |h: Hypothesis<'_>| Decoded { tokens: h.tokens.to_vec(), score: h.score, log_prob: h.log_prob };
     let hypotheses = match (model.task(), how) {
@@ -196,7 +241,9 @@ pub fn decode(model: &Model<'_>, buffer: &mut Buffer, text: &str, how: impl Into
 pub fn align(model: &Model<'_>, buffer: &mut Buffer, text: &str, tokens: &[u16]) -> Result<Alignment> {
     let limits = limits(model, text, &(&Options::default()).into());
     let mut session = Session::new(model, buffer.get(model.ram(&limits)), limits).map_err(run)?;
-    session.read_text(text.as_bytes()).map_err(run)?;
+    if read_line(&mut session, model, text)?.is_none() {
+        return Err(run(RunError::SourceEmpty));
+    }
     let mut alignment = Alignment::new();
     session
         .align(tokens, |_, weights| {
@@ -251,8 +298,11 @@ fn ids(vocab: Vocab<'_>, text: &str) -> Vec<u16> {
     ids[..len].iter().map(Cell::get).collect()
 }
 
-/// Texts of what a session reads of a source: its tokens, and `mark` for each mark.
+/// Texts of what a session reads of a source: its frames; or its tokens, and `mark` for each mark.
 pub fn source_texts(model: &Model<'_>, text: &str, mark: &str) -> Vec<String> {
+    if model.features() > 0 {
+        return text.split(' ').map(str::to_owned).collect();
+    }
     let vocab = model.source();
     let tokens: Vec<String> = match vocab.tokens() {
         Tokens::Subwords => texts(vocab, &source_ids(model, text)),

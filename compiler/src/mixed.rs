@@ -9,6 +9,7 @@ use core::f64::consts::LN_2;
 use kinglet::blob::schema::Task;
 use kinglet::{Limits, Model, Session};
 use kinglet_train::config::{Metric, ModelConfig};
+use kinglet_train::data::frames::to_counts;
 use kinglet_train::quant;
 use kinglet_train::vocab::outside;
 use serde::Serialize;
@@ -186,8 +187,9 @@ fn words(model: &Model<'_>, source: &[u32]) -> Option<String> {
 fn example_loss(model: &Model<'_>, buffer: &mut Buffer, example: &Example) -> Result<f64> {
     let refused = |e: kinglet::RunError| Error::Run(e.to_string());
     let length = |ids: &[u32]| ids.len().clamp(1, MAX_LENGTH.into()) as u16;
+    let positions = &example.source[..example.source.len() / model.features().max(1)];
     let limits =
-        Limits { source: length(&example.source), target: length(&example.target), beam: 1, coverage: false };
+        Limits { source: length(positions), target: length(&example.target), beam: 1, coverage: false };
     let ids = |ids: &[u32]| -> Vec<u16> { ids.iter().map(|&id| id as u16).collect() };
     let (source, target) = (ids(&example.source), ids(&example.target));
     let mut session = Session::new(model, buffer.get(model.ram(&limits)), limits).map_err(refused)?;
@@ -202,10 +204,14 @@ fn example_loss(model: &Model<'_>, buffer: &mut Buffer, example: &Example) -> Re
     };
     // A model that generates begins with nothing.
     let source = if model.task() == Task::Generate { &[][..] } else { &source };
-    match words(model, &example.source) {
-        Some(text) => _ = session.read_text(text.as_bytes()).map_err(refused)?,
-        None => session.read_ids(source).map_err(refused)?,
-    }
+    let read = match model.features() {
+        0 => match words(model, &example.source) {
+            Some(text) => session.read_text(text.as_bytes()).map(|_| ()),
+            None => session.read_ids(source),
+        },
+        _ => session.read_numbers(to_counts(&example.source)),
+    };
+    read.map_err(refused)?;
     match model.task() {
         Task::Label => _ = session.label_with(|label| add(label.position, label.logits)).map_err(refused)?,
         Task::Transduce | Task::Generate => {

@@ -41,18 +41,18 @@ pub fn passes(program: &[u8]) -> Vec<(Over, Vec<Op>)> {
 }
 
 /// Gives every slot a region, so that the arena is small for the given size; whatever the size, no slot in use is
-/// overwritten and the arena is no larger than with a region for each slot. The slot of a source of numbers, `frames`, stays alone:
-/// it is filled before the encode program and outlives every run.
-pub fn share(slots: &mut [Slot], encode: &[u8], step: &[u8], logits: u8, frames: Option<u8>, size: Size) {
+/// overwritten and the arena is no larger than with a region for each slot. The slot that reading a source fills, of numbers or of
+/// features of letters, stays `alone`: it is filled before the encode program and outlives every run.
+pub fn share(slots: &mut [Slot], encode: &[u8], step: &[u8], logits: u8, alone: Option<u8>, size: Size) {
     let busy = in_use(slots, encode, step, logits);
     let words: Vec<usize> = slots.iter().map(|s| s.words(size.source, size.beam, size.lanes)).collect();
     let mut order: Vec<usize> = (0..slots.len()).collect();
     order.sort_by_key(|&slot| (std::cmp::Reverse(words[slot]), slot));
     let mut regions: Vec<Vec<usize>> = Vec::new();
     for slot in order {
-        let alone = |slot: usize| frames.map(usize::from) == Some(slot);
+        let kept = |slot: usize| alone.map(usize::from) == Some(slot);
         let apart = |&other: &usize| {
-            !alone(slot) && !alone(other) && busy.iter().all(|point| !(point[slot] && point[other]))
+            !kept(slot) && !kept(other) && busy.iter().all(|point| !(point[slot] && point[other]))
         };
         match regions.iter_mut().find(|region| region.iter().all(apart)) {
             Some(region) => region.push(slot),

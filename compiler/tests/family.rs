@@ -2,7 +2,7 @@
 
 use kinglet::kernels::Layout;
 use kinglet::{Model, Options as Search, Sampling, Session};
-use kinglet_compiler::desktop::{Buffer, Image};
+use kinglet_compiler::desktop::{Buffer, Image, read_line};
 use kinglet_compiler::kinds::{Kind, Kinds};
 use kinglet_compiler::lower::{self, Fold, Plan};
 use kinglet_compiler::{Compiled, Error, Options, compile};
@@ -10,6 +10,7 @@ use kinglet_train::config::{
     AttentionKind, Bridge, Cell, CharactersConfig, CharactersKind, Metric, ModelConfig, Place, Task, Tokens,
 };
 use kinglet_train::data::Pair;
+use kinglet_train::data::frames::Frames;
 use kinglet_train::model::Seq2Seq;
 use kinglet_train::vocab::{Vocab, cut};
 
@@ -23,8 +24,25 @@ struct Network {
     dev: Vec<Pair>,
 }
 
+/// Another form of network.
+struct Form {
+    name: String,
+    config: ModelConfig,
+    /// Whether it reads frames, as wide as the embeddings are elsewhere.
+    frames: bool,
+}
+
+/// A frame of `width` numbers, multiples of a half, for every letter.
+fn frames(letters: &str, width: usize) -> String {
+    let number = |letter: char, i: usize| f64::from((letter as i32 * (7 + i as i32) * 37) % 201 - 100) / 2.0;
+    let frame =
+        |letter: char| (0..width).map(|i| number(letter, i).to_string()).collect::<Vec<_>>().join(",");
+    letters.chars().map(frame).collect::<Vec<_>>().join(" ")
+}
+
 /// A random network, its weights enlarged so that its gates move.
-fn network(config: &ModelConfig, seed: u64) -> Network {
+fn network(form: &Form, seed: u64) -> Network {
+    let Form { config, frames, .. } = form;
     let names = ["V", "W", "X", "Y", "Z"];
     let spelled = config.encoder.characters.features() > 0;
     let labels = |source: &str| {
@@ -36,8 +54,12 @@ fn network(config: &ModelConfig, seed: u64) -> Network {
         Task::Label => Pair { source: (*source).into(), target: labels(source) },
         Task::Generate => Pair { source: String::new(), target: (*target).into() },
     };
-    let dev: Vec<Pair> = SOURCES.iter().zip(&TARGETS).map(pair).collect();
-    let source = if spelled {
+    let mut dev: Vec<Pair> = SOURCES.iter().zip(&TARGETS).map(pair).collect();
+    let width = config.encoder.embedding;
+    let source = if *frames {
+        dev.iter_mut().for_each(|pair| pair.source = self::frames(&pair.source, width));
+        Vocab::of_frames(Frames::new(vec![0.5; width]))
+    } else if spelled {
         // Of some words, and of some letters, only some are known.
         let words = Vocab::build(Tokens::Words, SOURCES[..3].iter().copied(), 1);
         words.with_characters(Vocab::build(Tokens::Chars, SOURCES[..3].iter().copied(), 1))
@@ -55,6 +77,10 @@ fn network(config: &ModelConfig, seed: u64) -> Network {
     // Gains and biases as training leaves them: not all alike.
     for tensor in model.params.iter_mut().filter(|t| t.name.contains("norm")) {
         tensor.data.iter_mut().enumerate().for_each(|(i, v)| *v += 0.2 * ((i * 7 % 5) as f32 - 2.0));
+    }
+    for (name, about) in [("encoder.frames.mean", -9.0), ("encoder.frames.std", 55.0)] {
+        let values = model.params.get_mut(name).map(|t| t.data.iter_mut()).into_iter().flatten();
+        values.enumerate().for_each(|(i, v)| *v = about + (i * 5 % 7) as f32);
     }
     Network { model, source, target, dev }
 }
@@ -116,7 +142,7 @@ fn each_pair(network: &Network, model: &Model<'_>, mut show: impl FnMut(&mut Ses
     ram.fill(0xA5);
     let mut session = Session::new(model, ram, limits).unwrap();
     for pair in &network.dev {
-        session.read_text(pair.source.as_bytes()).unwrap();
+        read_line(&mut session, model, &pair.source).unwrap().unwrap();
         show(&mut session, pair);
     }
 }
@@ -144,18 +170,23 @@ fn logit_error(network: &Network, model: &Model<'_>) -> f64 {
     (error / total).sqrt()
 }
 
-/// A network for each form beyond gated cells with additive attention before them, and its name.
-fn forms() -> Vec<(String, ModelConfig)> {
+/// A network for each form beyond gated cells with additive attention before them.
+fn forms() -> Vec<Form> {
     let mut base = ModelConfig { dropout: 0.0, ..ModelConfig::default() };
     // Widths that are no multiples of a tile, so wide that every kind of attention fits.
     (base.encoder.embedding, base.encoder.hidden, base.encoder.layers) = (7, 9, 2);
     (base.decoder.embedding, base.decoder.hidden, base.decoder.layers) = (6, 18, 2);
     (base.encoder.cell, base.decoder.cell, base.attention.size) = (Cell::Gru, Cell::Gru, 11);
     let mut all = Vec::new();
+    for (name, change) in of_frames() {
+        let mut config = base.clone();
+        change(&mut config);
+        all.push(Form { name: format!("frames: {name}"), config, frames: true });
+    }
     let mut form = |name: &str, change: &dyn Fn(&mut ModelConfig)| {
         let mut config = base.clone();
         change(&mut config);
-        all.push((name.to_owned(), config));
+        all.push(Form { name: name.to_owned(), config, frames: false });
     };
     for (name, cell) in [("rnn", Cell::Rnn), ("relu", Cell::Relu), ("peephole", Cell::Peephole)] {
         form(name, &|c| (c.encoder.cell, c.decoder.cell) = (cell, cell));
@@ -248,6 +279,32 @@ fn forms() -> Vec<(String, ModelConfig)> {
     all
 }
 
+/// What makes a form of another.
+type Change = fn(&mut ModelConfig);
+
+/// What is tried of sources of numbers.
+fn of_frames() -> [(&'static str, Change); 6] {
+    [
+        ("both ways", |_| ()),
+        ("labels", |c| c.task = Task::Label),
+        ("backward to a copied state", |c| {
+            (c.encoder.reverse, c.encoder.bidirectional, c.encoder.hidden) = (true, false, 18);
+            (c.encoder.cell, c.decoder.cell) = (Cell::Lstm, Cell::Lstm);
+            (c.attention.kind, c.bridge) = (AttentionKind::None, Bridge::Copy);
+        }),
+        ("Elman, with a context", |c| {
+            (c.encoder.cell, c.attention.kind, c.decoder.context) = (Cell::Rnn, AttentionKind::None, true);
+        }),
+        ("added to the lowest states", |c| {
+            (c.encoder.embedding, c.encoder.residual, c.attention.kind) = (18, true, AttentionKind::General);
+        }),
+        ("added and normalised, one way", |c| {
+            (c.encoder.embedding, c.encoder.residual, c.encoder.norm) = (18, true, true);
+            (c.encoder.bidirectional, c.encoder.hidden, c.task) = (false, 18, Task::Label);
+        }),
+    ]
+}
+
 /// Relative errors of the logits that are allowed, of random networks whose weights are enlarged. States of rectified cells have no
 /// bound, and a grid as coarse as their largest asks for.
 fn allowed(config: &ModelConfig) -> [(Kind, f64); 2] {
@@ -258,8 +315,9 @@ fn allowed(config: &ModelConfig) -> [(Kind, f64); 2] {
 #[test]
 fn integer_logits_of_every_form_follow_the_float_logits() {
     let mut wrong = Vec::new();
-    for (seed, (name, config)) in forms().iter().enumerate() {
-        let network = network(config, seed as u64);
+    for (seed, form) in forms().iter().enumerate() {
+        let Form { name, config, .. } = form;
+        let network = network(form, seed as u64);
         for (kind, allowed) in allowed(config) {
             for fold in [Fold::Always, Fold::Never] {
                 let blob =
@@ -277,8 +335,8 @@ fn integer_logits_of_every_form_follow_the_float_logits() {
 
 #[test]
 fn every_layout_and_this_processor_give_the_same_bits() {
-    for (seed, (name, config)) in forms().iter().enumerate() {
-        let network = network(config, seed as u64);
+    for (seed, form) in forms().iter().enumerate() {
+        let (name, network) = (&form.name, network(form, seed as u64));
         for kind in [Kind::Int8, Kind::Int4] {
             let blobs = [Layout::Tiles, Layout::Pairs, Layout::Blocks]
                 .map(|layout| build(&network, kind, Fold::Auto, layout).unwrap().blob);
@@ -297,7 +355,8 @@ fn every_layout_and_this_processor_give_the_same_bits() {
 fn what_no_chip_computes_is_refused_by_name() {
     let mut config = ModelConfig::default();
     config.attention.kind = AttentionKind::Cosine;
-    let mut network = network(&config, 1);
+    let form = Form { name: String::new(), config, frames: false };
+    let mut network = network(&form, 1);
     network.model.params.get_mut("decoder.attention.temperature").unwrap().data[0] = -1.0;
     let refused = build(&network, Kind::Int8, Fold::Auto, Layout::Tiles).unwrap_err();
     assert!(matches!(&refused, Error::Model(reason) if reason.contains("temperature")), "{refused}");

@@ -17,5 +17,6 @@ pub mod model;
 mod panic;
 pub mod record;
 pub mod selftest;
+pub mod source;
 #[cfg(target_os = "none")]
 pub mod stack;

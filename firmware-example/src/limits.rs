@@ -11,3 +11,8 @@ pub fn fit(model: &Model<'_>, room: usize, beam: u8) -> Option<Limits> {
         0 < needed && needed <= room
     })
 }
+
+/// Longest line in bytes: `short` on a board with little RAM, elsewhere enough for frames of numbers.
+pub const fn line(short: usize) -> usize {
+    if cfg!(board = "microbit") { short } else { 4096 }
+}

@@ -12,10 +12,11 @@ use core::fmt::Write;
 use kinglet::{Arena, LoadError, Model, Options, Session};
 use kinglet_firmware::board::{self, Board};
 use kinglet_firmware::line::{Event, Line};
+use kinglet_firmware::source::{self, Refused};
 use kinglet_firmware::{cpu, decimal, entry, limits, model, selftest, stack};
 
 /// Longest line in bytes.
-const LINE: usize = 128;
+const LINE: usize = limits::line(128);
 
 const HELP: &str = "type a text, or:\r
   :info      the model and its RAM\r
@@ -124,15 +125,15 @@ impl Shell {
         // The beam was checked when it was set.
         let Some(limits) = limits::fit(model, ram.len(), *beam) else { return no_room(board) };
         let start = board.ticks();
-        let result = Session::new(model, ram, limits).and_then(|mut session| {
-            let read = session.read_text(text)?;
+        let result = Session::new(model, ram, limits).map_err(Refused::from).and_then(|mut session| {
+            let unknown = source::read(&mut session, model, text)?;
             let options = Options { beam_size: *beam, ..Options::default() };
             let found = if *beam == 1 { session.greedy(&options)? } else { session.beam(&options)?.best() };
             let micros = board.ticks().wrapping_sub(start) / board::TICKS_PER_MICROSECOND;
             model.target().write(found.tokens, board).ok();
             write!(board, "\r\n  score {}, {micros} us", decimal::Milli(found.score)).ok();
-            if read.unknown > 0 {
-                write!(board, ", {} unknown to the model", read.unknown).ok();
+            if unknown > 0 {
+                write!(board, ", {unknown} unknown to the model").ok();
             }
             if !found.complete {
                 write!(board, ", cut at the length limit").ok();

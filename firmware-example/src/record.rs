@@ -5,6 +5,7 @@ use core::fmt::{self, Write};
 use kinglet::{Hypothesis, Model, Options, RunError, Sampling, Session, Task};
 
 use crate::limits;
+use crate::source::{self, Refused};
 
 /// Width of the beam of the second search.
 pub const BEAM: u8 = 4;
@@ -15,6 +16,8 @@ pub enum Failure {
     /// The RAM holds no session of this model.
     Room,
     /// The word was refused.
+    Source(Refused),
+    /// The search was.
     Run(RunError),
     /// The output failed.
     Output,
@@ -23,6 +26,12 @@ pub enum Failure {
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         Self::Run(error)
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        Self::Source(refused)
     }
 }
 
@@ -36,6 +45,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Room => f.write_str("not enough RAM for this model"),
+            Self::Source(refused) => refused.fmt(f),
             Self::Run(error) => error.fmt(f),
             Self::Output => f.write_str("the output failed"),
         }
@@ -60,7 +70,7 @@ pub fn header(model: &Model<'_>, out: &mut impl Write) -> fmt::Result {
 pub fn write(model: &Model<'_>, ram: &mut [u8], word: &[u8], out: &mut impl Write) -> Result<(), Failure> {
     let limits = limits::fit(model, ram.len(), BEAM).ok_or(Failure::Room)?;
     let mut session = Session::new(model, ram, limits)?;
-    session.read_text(word)?;
+    source::read(&mut session, model, word)?;
     if model.task() == Task::Label {
         let labels = session.label()?;
         return Ok(result(labels.log_prob, labels.tokens, out)?);

@@ -2,7 +2,7 @@
 
 use crate::config::Task;
 use crate::error::{Error, Result};
-use crate::model::{Decoding, Seq2Seq, Stepped};
+use crate::model::{Decoding, Reads, Seq2Seq, Stepped};
 use crate::nn::loss::log_sum_exp;
 
 /// Networks over the same tokens; the probability of a token is the mean of theirs. One network is itself, bit by bit.
@@ -23,7 +23,13 @@ impl<'a> Ensemble<'a> {
     /// # Errors
     /// [`Error::Config`] when there is none, or the sizes of their vocabularies differ.
     pub fn new(members: Vec<&'a Seq2Seq>) -> Result<Self> {
-        let sizes = |model: &Seq2Seq| (model.source_vocab(), model.target_vocab());
+        let sizes = |model: &Seq2Seq| {
+            let target = model.target_vocab();
+            match model.reads() {
+                Reads::Tokens(tokens, _) => format!("{tokens} source and {target} target tokens"),
+                Reads::Frames(numbers) => format!("frames of {numbers} numbers and {target} target tokens"),
+            }
+        };
         if let Some(pair) = members.windows(2).find(|pair| pair[0].config.task != pair[1].config.task) {
             let tasks = (pair[0].config.task, pair[1].config.task);
             return Err(Error::Config(format!("an ensemble's models share their task, found {tasks:?}")));
@@ -31,10 +37,10 @@ impl<'a> Ensemble<'a> {
         let Some(first) = members.first().map(|model| sizes(model)) else {
             return Err(Error::Config("an ensemble needs a model".into()));
         };
-        match members.iter().map(|model| sizes(model)).find(|&other| other != first) {
+        match members.iter().map(|model| sizes(model)).find(|other| *other != first) {
             None => Ok(Self { members }),
             Some(other) => Err(Error::Config(format!(
-                "an ensemble's models share their vocabularies: expected {first:?} tokens, found {other:?}"
+                "an ensemble's models share their vocabularies: expected {first}, found {other}"
             ))),
         }
     }
@@ -164,7 +170,10 @@ mod tests {
         let config = &configs()[0];
         let (one, two) = (Seq2Seq::new(config, 7, 6, 1), Seq2Seq::new(config, 7, 8, 1));
         let message = Ensemble::new(vec![&one, &two]).unwrap_err().to_string();
-        assert!(message.contains("expected (7, 6) tokens, found (7, 8)"), "{message}");
+        assert!(
+            message.contains("expected 7 source and 6 target tokens, found 7 source and 8 target"),
+            "{message}"
+        );
         assert!(Ensemble::new(vec![]).is_err());
     }
 }

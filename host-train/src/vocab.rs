@@ -22,6 +22,7 @@ use kinglet::hangul::letters;
 
 use crate::config::{Config, Task, Tokens};
 use crate::data::Pair;
+use crate::data::frames::{Frames, to_counts, to_ids};
 use crate::error::{Error, Result};
 use crate::model::{EOS, SOS, UNK};
 use crate::nn::random::Random;
@@ -31,8 +32,8 @@ use subwords::Joins;
 /// The spelling of ids 0 to 3.
 pub const MARKS: [&str; 4] = ["<pad>", "<s>", "</s>", "<unk>"];
 
-/// The tokens of one side and how its text is cut.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The tokens of one side and how its text is cut; or, of a source of numbers, how they are read.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Vocab {
     cut: Tokens,
     start: bool,
@@ -44,12 +45,14 @@ pub struct Vocab {
     joins: Joins,
     /// Letters of words, where these are read.
     characters: Option<Arc<Vocab>>,
+    /// Numbers in place of tokens.
+    frames: Option<Frames>,
 }
 
 /// A text as ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
-    /// One id a token, and those of the marks if asked for.
+    /// One id a token, and those of the marks if asked for; of frames the counts, see [`to_ids`].
     pub ids: Vec<u32>,
     /// How many of them are `<unk>`.
     pub unknown: usize,
@@ -60,7 +63,9 @@ pub struct Encoded {
 pub fn cut(how: Tokens, text: &str) -> Vec<&str> {
     match how {
         Tokens::Chars => text.char_indices().map(|(at, c)| &text[at..at + c.len_utf8()]).collect(),
-        Tokens::Words | Tokens::Subwords => text.split(' ').filter(|word| !word.is_empty()).collect(),
+        Tokens::Words | Tokens::Subwords | Tokens::Frames => {
+            text.split(' ').filter(|word| !word.is_empty()).collect()
+        }
         Tokens::Hangul => cut(Tokens::Chars, text)
             .into_iter()
             .flat_map(|token| match token.chars().next().and_then(letters) {
@@ -92,6 +97,10 @@ pub fn vocabularies(config: &Config, pairs: &[Pair]) -> Result<(Vocab, Vocab)> {
     let data = &config.data;
     let (sizes, least) = (&data.subwords, data.min_count);
     let side = |how, texts: Vec<&str>, size| match how {
+        Tokens::Frames => {
+            let first = texts.first().copied().unwrap_or_default();
+            Frames::of(&data.frames, first).map(Vocab::of_frames).map_err(Error::Config)
+        }
         Tokens::Subwords => Vocab::learn(texts, size, least),
         Tokens::Chars | Tokens::Words | Tokens::Hangul => Ok(Vocab::build(how, texts, least)),
     };
@@ -124,7 +133,9 @@ impl Vocab {
                 Tokens::Subwords => {
                     subwords::atoms(token).for_each(|atom| *atoms.entry(atom).or_insert(0) += n)
                 }
-                Tokens::Chars | Tokens::Words | Tokens::Hangul => drop(atoms.insert(token, n)),
+                Tokens::Chars | Tokens::Words | Tokens::Hangul | Tokens::Frames => {
+                    atoms.insert(token, n);
+                }
             }
         }
         let frequent = atoms.into_iter().filter(|&(token, n)| n >= min_count && !MARKS.contains(&token));
@@ -161,7 +172,31 @@ impl Vocab {
         let tokens: Vec<String> = MARKS.iter().map(|mark| (*mark).to_owned()).chain(tokens).collect();
         let ids = (0u32..).zip(&tokens).skip(MARKS.len()).map(|(id, token)| (token.clone(), id)).collect();
         let joins = if cut == Tokens::Subwords { subwords::joins(&ids) } else { Joins::new() };
-        Self { cut, start: false, end: true, tokens, ids, joins, characters: None }
+        Self { cut, start: false, end: true, tokens, ids, joins, characters: None, frames: None }
+    }
+
+    /// Rows of numbers, which have neither tokens nor marks.
+    pub fn of_frames(frames: Frames) -> Self {
+        let plain = Self::with_tokens(Tokens::Frames, std::iter::empty());
+        Self { end: false, frames: Some(frames), ..plain }
+    }
+
+    /// How numbers are read, if there are numbers.
+    pub fn frames(&self) -> Option<&Frames> {
+        self.frames.as_ref()
+    }
+
+    /// Tokens or frames of a sentence, marks not counted.
+    pub fn length(&self, ids: &[u32]) -> usize {
+        (ids.len() - self.marks()) / self.frames.as_ref().map_or(1, Frames::width)
+    }
+
+    /// Whether a text can be read: any can, but as frames.
+    ///
+    /// # Errors
+    /// As [`Frames::counts`].
+    pub fn check(&self, text: &str) -> std::result::Result<(), String> {
+        self.frames.as_ref().map_or(Ok(()), |frames| frames.counts(text).map(|_| ()))
     }
 
     /// The tokens of a file from elsewhere, which become ids 4 onwards in their order.
@@ -279,8 +314,12 @@ impl Vocab {
     }
 
     /// The ids of a text, without marks; unknown tokens become `<unk>`, or where letters are read words [`outside`], and are counted.
+    /// Of frames the counts; none for a text that [`Vocab::check`] refuses.
     pub fn encode(&self, text: &str) -> Encoded {
-        self.encode_where(text, &mut || true)
+        match &self.frames {
+            Some(frames) => Encoded { ids: to_ids(frames.counts(text).unwrap_or_default()), unknown: 0 },
+            None => self.encode_where(text, &mut || true),
+        }
     }
 
     /// [`Vocab::encode`] with those joinings of subwords that `keep` lets happen.
@@ -334,7 +373,11 @@ impl Vocab {
     }
 
     /// The text of ids: characters and subwords joined by nothing, words by single spaces. The mark of the first word is left out.
+    /// Of frames their numbers.
     pub fn decode(&self, ids: &[u32]) -> String {
+        if let Some(frames) = &self.frames {
+            return frames.text(to_counts(ids));
+        }
         let tokens = self.tokens_of(ids);
         if self.cut != Tokens::Subwords {
             return join(self.cut, &tokens);

@@ -38,6 +38,15 @@ fn subwords(shared: bool, dropout: f32) -> Config {
     config
 }
 
+/// Every source is one word, which is read by its letters; few words are met twice.
+fn spelled() -> Config {
+    let mut config = small(3);
+    (config.data.source, config.data.min_count) = (Tokens::Words, 2);
+    config.model.encoder.characters =
+        CharactersConfig { kind: CharactersKind::Conv, embedding: 4, size: 8, ..CharactersConfig::default() };
+    config
+}
+
 fn configs() -> Vec<Config> {
     let sgd = SgdConfig::default();
     let step = StepConfig { factor: 0.3, every: 1 };
@@ -60,6 +69,7 @@ fn configs() -> Vec<Config> {
         exposed(ExposureKind::InverseSigmoid(SigmoidExposure { k: 5.0, end: 0.5 }), OwnTokens::Sampled),
         subwords(false, 0.0),
         subwords(true, 0.3),
+        spelled(),
     ];
     // 160 pairs are 10 batches: the last step of an epoch has one.
     configs[10].train.accumulate = 3;

@@ -147,6 +147,16 @@ impl<'a> Model<'a> {
         slot.map_or(0, |slot| slot.width as usize)
     }
 
+    /// What a unit of a source's numbers is worth, of one of its [`features`](Self::features): 1 where the model does not say.
+    pub fn resolution(&self, feature: usize) -> f64 {
+        let told = self.frames().filter(|frames| frames.resolution && feature < self.features());
+        let bytes = told.and_then(|frames| {
+            let start = frames.records as usize + 8 * (self.features() + feature);
+            self.blob.data.get(start..)?.first_chunk()
+        });
+        bytes.map_or(1.0, |bytes| f64::from_le_bytes(*bytes))
+    }
+
     /// The record of a source of numbers.
     pub(crate) fn frames(&self) -> Option<Frames> {
         // Refused where the feature is off, as above.

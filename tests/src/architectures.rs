@@ -51,7 +51,7 @@ pub fn all() -> Result<Vec<Architecture>> {
 
 /// Training and dev pairs for a task: letters to the same from their end; letters with a label each, whether they come behind the one
 /// before in the alphabet, and behind a start mark whether they are even in number; words with a label each, whether their last letter
-/// comes behind their first; letters in their order.
+/// comes behind their first; letters in their order. Where numbers are read, a letter is a frame of two.
 pub fn corpus(config: &Config) -> Result<[Vec<Pair>; 2]> {
     let splits = tasks::generate(tasks::Task::Reverse, PAIRS, 1)?;
     let start = config.data.source_start;
@@ -82,7 +82,20 @@ pub fn corpus(config: &Config) -> Result<[Vec<Pair>; 2]> {
             Pair { source: String::new(), target: letters.into_iter().collect() }
         }
     };
-    Ok([splits.train, splits.dev].map(|pairs| pairs.into_iter().map(pair).collect()))
+    let drawn = |pair: Pair| match config.data.source {
+        Tokens::Frames => Pair { source: frames(&pair.source), ..pair },
+        _ => pair,
+    };
+    Ok([splits.train, splits.dev].map(|pairs| pairs.into_iter().map(pair).map(drawn).collect()))
+}
+
+/// A frame of two numbers for each letter, no two letters alike.
+fn frames(letters: &str) -> String {
+    let frame = |letter: u8| {
+        let place = i32::from(letter) - i32::from(b'm');
+        format!("{},{}", 20 * place, place * place - 60)
+    };
+    letters.bytes().map(frame).collect::<Vec<_>>().join(" ")
 }
 
 /// A trained network with its losses on dev pairs, nats a target token, after the first and the last epoch.

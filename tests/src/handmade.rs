@@ -251,7 +251,7 @@ impl Builder {
                 [bias.as_slice(), &mantissa, &[0, 0]].concat()
             })
             .collect();
-        Frames { slot, post: 23, records: self.section.push("", &records) }
+        Frames { slot, post: 23, resolution: false, records: self.section.push("", &records) }
     }
 
     /// Features of the letters of a vocabulary.

@@ -166,7 +166,12 @@ fn frames_are_scaled() {
         .iter()
         .flat_map(|(b, m, p)| [&b.to_le_bytes()[..], &m.to_le_bytes(), &[*p, 0]].concat())
         .collect();
-    let source = Source::Frames(Frames { slot: numbers, post: 16, records: b.section.push("", &records) });
+    let source = Source::Frames(Frames {
+        slot: numbers,
+        post: 16,
+        resolution: false,
+        records: b.section.push("", &records),
+    });
     let model = handmade::Model { task: Task::Label, source, letters: 1, logits, logit_bits: 9 };
     let blob = b.blob(&model).unwrap();
     let model = Model::from_bytes(&blob).unwrap();

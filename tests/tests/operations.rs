@@ -27,7 +27,12 @@ fn model(
     b.step.pass(Over::Once, &step);
     // 256 x 2^14 / 2^(8 + 14)
     let records = [0, 0, 0, 0, 0, 0x40, 8, 0].repeat(features.into());
-    let source = Source::Frames(Frames { slot: numbers, post: 14, records: b.section.push("", &records) });
+    let source = Source::Frames(Frames {
+        slot: numbers,
+        post: 14,
+        resolution: false,
+        records: b.section.push("", &records),
+    });
     b.blob(&handmade::Model { task: Task::Label, source, letters: width - MARKS, logits, logit_bits: 9 })
         .unwrap()
 }
@@ -274,7 +279,7 @@ fn peepholes_look_at_the_cell() {
         let shown = [show(b.whole(cell), 0), show(b.whole(state), units)];
         b.step.pass(Over::Once, &[&[lstm.clone()][..], &shown].concat());
         let records = b.section.push("", &[0, 0, 0, 0, 0, 0x40, 8, 0].repeat(4));
-        let source = Source::Frames(Frames { slot: numbers, post: 14, records });
+        let source = Source::Frames(Frames { slot: numbers, post: 14, resolution: false, records });
         let letters = 2 * units - MARKS;
         let model = handmade::Model { task: Task::Label, source, letters, logits, logit_bits: 9 };
         (b.blob(&model).unwrap(), lstm)

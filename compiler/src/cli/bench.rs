@@ -90,8 +90,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if words.is_empty() {
         bail!("there is no source to decode");
     }
-    let tokens: usize =
-        words.iter().map(|word| desktop::source_ids(&model, word).len() + model.source().marks()).sum();
+    let tokens: usize = words.iter().map(|word| desktop::source_len(&model, word)).sum();
     let results = [1, 4].map(|beam_size| measure(&model, &words, args, beam_size));
     let report = Report {
         kernels: name(Isa::detected()),
@@ -128,8 +127,7 @@ fn name(isa: Isa) -> &'static str {
 /// Decodes all words again and again: a warm-up, then passes of equal work.
 fn measure(model: &Model<'_>, words: &[&str], args: &Args, beam_size: u8) -> anyhow::Result<Speed> {
     let planned = model.limits(beam_size);
-    let longest =
-        words.iter().map(|word| model.source().cut(word).count() + model.source().marks()).max().unwrap_or(1);
+    let longest = words.iter().map(|word| desktop::room(model, word)).max().unwrap_or(1);
     let longest = u16::try_from(longest).unwrap_or(u16::MAX).min(desktop::MAX_LENGTH);
     let target = args.tokens.unwrap_or(planned.target);
     let limits = Limits { source: planned.source.max(longest), target, ..planned };
@@ -140,10 +138,7 @@ fn measure(model: &Model<'_>, words: &[&str], args: &Args, beam_size: u8) -> any
         Session::new(model, buffer.get(model.ram(&limits)), limits).map_err(|e| anyhow::anyhow!("{e}"))?;
     let mut decode_all = || -> anyhow::Result<()> {
         for word in words {
-            session
-                .read_text(word.as_bytes())
-                .map_err(|e| anyhow::anyhow!("{e}"))
-                .with_context(|| format!("source {word:?}"))?;
+            desktop::read_line(&mut session, model, word).with_context(|| format!("source {word:?}"))?;
             let found = session.beam(&options).map_err(|e| anyhow::anyhow!("{e}"))?;
             std::hint::black_box(found.best().score);
         }

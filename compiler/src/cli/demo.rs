@@ -5,19 +5,22 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context;
-use kinglet::Model;
+use kinglet::{Model, Sampling};
 use kinglet_train::checkpoint::{Checkpoint, write_atomically};
 use kinglet_train::cli::INTERRUPTED;
 use kinglet_train::cli::train::train_with_progress;
-use kinglet_train::config::Metric;
-use kinglet_train::data::{Pair, corpus};
+use kinglet_train::config::{self, Metric};
+use kinglet_train::data::{Dataset, Pair, corpus};
 use kinglet_train::tasks::{self, Task};
-use kinglet_train::trainer::{End, Run, Start};
+use kinglet_train::trainer::{End, Run, Start, mean_loss};
 
 use super::{attention, compile};
+use crate::calibrate::Example;
 use crate::compare::{Comparison, Reference};
 use crate::compile::{Compiled, compile as compile_model};
-use crate::desktop::{self, Buffer, Image};
+use crate::desktop::{self, Buffer, How, Image};
+use crate::lower::Source;
+use crate::mixed::cross_entropy;
 use crate::report::search_name;
 
 /// Unseen sources shown with their answers.
@@ -47,6 +50,17 @@ struct Summary<'a> {
     train_seconds: f64,
     float_exact_match: f64,
     int8_exact_match: f64,
+    blob_bytes: usize,
+    ram_bytes: usize,
+}
+
+/// The last line with `--json` of a task without sources: perplexities a token of unseen lines.
+#[derive(Debug, serde::Serialize)]
+struct Drawn<'a> {
+    task: &'a str,
+    train_seconds: f64,
+    float_perplexity: f64,
+    int8_perplexity: f64,
     blob_bytes: usize,
     ram_bytes: usize,
 }
@@ -95,6 +109,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     write_atomically(&blob, &compiled.blob)?;
     let image = Image::read(&blob)?;
     let source = compile::source(&checkpoint);
+    if checkpoint.config.model.task == config::Task::Generate {
+        return draw(args, &image.model(), source, &data.test, &compiled, &blob, train_seconds);
+    }
     let reference =
         Reference::new(source, &data.test, Metric::Exact, &[1, 4], options.plan.max_target, options.threads);
     let compared = reference.compare(&image.model())?;
@@ -111,6 +128,58 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ram_bytes: compiled.report.planned_ram.bytes,
         };
         println!("{}", serde_json::to_string(&summary)?);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tells how well the blob foretells unseen pictures, and shows some that it draws.
+fn draw(
+    args: &Args,
+    model: &Model<'_>,
+    source: Source<'_>,
+    test: &[Pair],
+    compiled: &Compiled,
+    blob: &Path,
+    train_seconds: f64,
+) -> anyhow::Result<ExitCode> {
+    let threads = super::cores();
+    let data = Dataset::whole(test, source.source_vocab, source.target_vocab);
+    let examples: Vec<Example> = test.iter().map(|pair| source.example(pair)).collect();
+    let drawn = Drawn {
+        task: args.task.name(),
+        train_seconds,
+        float_perplexity: mean_loss(source.model, &data, 256, threads).exp(),
+        int8_perplexity: cross_entropy(model, &examples, threads)?.exp(),
+        blob_bytes: compiled.report.blob_bytes,
+        ram_bytes: compiled.report.planned_ram.bytes,
+    };
+    let sampling = Sampling { temperature: 0.8, top_p: 0.95, ..Sampling::default() };
+    let mut buffer = Buffer::default();
+    let mut pictures = Vec::new();
+    for seed in args.seed..args.seed + SAMPLES as u64 {
+        let answer = desktop::decode(model, &mut buffer, "", How::Draw(sampling, seed))?;
+        let text = answer.hypotheses.first().map(|h| desktop::text(model, &h.tokens)).unwrap_or_default();
+        pictures.push(text.split('/').map(str::to_owned).collect::<Vec<_>>());
+    }
+    println!("drawn with seeds from {}, temperature 0.8, top p 0.95", args.seed);
+    for row in 0..pictures.iter().map(Vec::len).max().unwrap_or(0) {
+        let rows =
+            pictures.iter().map(|picture| format!("{:8}", picture.get(row).map_or("", String::as_str)));
+        println!("  {}", rows.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    println!("\nperplexity a pixel of {} unseen pictures", test.len());
+    println!(
+        "  float  {:.4}   {}  {:.4}",
+        drawn.float_perplexity,
+        compiled.report.sides().1,
+        drawn.int8_perplexity
+    );
+    let blob = blob.display();
+    println!("\n{blob}: {} bytes of flash, {} bytes of RAM", drawn.blob_bytes, drawn.ram_bytes);
+    println!("next:");
+    println!("  echo 7 | kinglet run {blob} --seed 1 --sampling-temperature 0.8 | tr / '\\n'");
+    if args.json {
+        println!("{}", serde_json::to_string(&drawn)?);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,7 @@ use kinglet::Model;
 use kinglet::blob::schema::{self, Task};
 use kinglet_train::checkpoint::write_atomically;
 use kinglet_train::cli::{Usage, evaluate::print};
-use kinglet_train::config::{self, Config, Metric, Tokens};
+use kinglet_train::config::{self, Config, Metric, Resolution, Tokens};
 use kinglet_train::data::{Pair, corpus};
 use kinglet_train::metrics::{Scores, score};
 
@@ -104,9 +104,16 @@ fn config_of(model: &Model<'_>) -> Config {
         Task::Label => config::Task::Label,
         Task::Generate => config::Task::Generate,
     };
-    config.data.source = tokens(model.source().tokens());
+    config.data.source = match desktop::frames(model) {
+        Some(frames) => {
+            config.data.frames.width = frames.width();
+            config.data.frames.resolution = Resolution::Each(frames.resolution().to_vec());
+            Tokens::Frames
+        }
+        None => tokens(model.source().tokens()),
+    };
     config.data.target = tokens(model.target().tokens());
-    config.data.source_start = model.source().marks() > 1;
+    config.data.source_start = desktop::marks(model) > 1;
     config
 }
 

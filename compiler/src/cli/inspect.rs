@@ -10,7 +10,7 @@ use kinglet::blob::{VERSION, schema::Tokens};
 use serde::Serialize;
 
 use crate::boards::{Board, Fit, board, fit};
-use crate::describe::{self, Layer, Ram, SlotInfo, Stretch};
+use crate::describe::{self, Feature, Layer, Ram, SlotInfo, Stretch};
 use crate::desktop::{self, Image};
 use crate::report::text::{map_table, ram_table, table};
 use crate::time::Lengths;
@@ -70,6 +70,7 @@ struct Contents {
     crc: u32,
     task: String,
     source: Vocabulary,
+    features: Vec<Feature>,
     target: Vocabulary,
     max_source: u16,
     max_target: u16,
@@ -100,7 +101,11 @@ impl Contents {
             data_bytes: model.data().len(),
             crc: model.crc(),
             task: model.task().to_string(),
-            source: vocabulary(model.source()),
+            source: match model.features() {
+                0 => vocabulary(model.source()),
+                _ => Vocabulary { size: 0, tokens: "frames" },
+            },
+            features: describe::features(model),
             target: vocabulary(model.target()),
             max_source: planned.source,
             max_target: planned.target,
@@ -122,16 +127,29 @@ impl Display for Contents {
             self.name, self.format, self.bytes, self.data_bytes, self.crc
         )?;
         writeln!(f, "task: {}", self.task)?;
-        writeln!(
-            f,
-            "source: {} tokens ({}), at most {} with marks; target: {} tokens ({}), at most {}\n",
-            self.source.size,
-            self.source.tokens,
-            self.max_source,
-            self.target.size,
-            self.target.tokens,
-            self.max_target
-        )?;
+        match self.features.len() {
+            0 => {
+                let Vocabulary { size, tokens } = self.source;
+                write!(f, "source: {size} tokens ({tokens}), at most {} with marks", self.max_source)?;
+            }
+            numbers => write!(f, "source: frames of {numbers} numbers, at most {}", self.max_source)?,
+        }
+        let Vocabulary { size, tokens } = self.target;
+        writeln!(f, "; target: {size} tokens ({tokens}), at most {}\n", self.max_target)?;
+        if !self.features.is_empty() {
+            let mut rows = vec![["number", "a count is", "0 is", "int8 a count"].map(str::to_owned).to_vec()];
+            rows.extend(self.features.iter().zip(1..).map(|(feature, number)| {
+                let Feature { resolution, offset, scale } = feature;
+                vec![
+                    number.to_string(),
+                    resolution.to_string(),
+                    format!("{offset:.4}"),
+                    format!("{scale:.5}"),
+                ]
+            }));
+            table(f, &rows)?;
+            writeln!(f)?;
+        }
         let head = ["layer", "over", "operation", "rows", "columns", "weights", "table", "slots"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         rows.extend(self.layers.iter().map(|l| {

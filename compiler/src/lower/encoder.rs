@@ -5,6 +5,7 @@ use kinglet_train::config::{Bridge, Cell, ModelConfig, Task};
 
 use super::cells::CellSpec;
 use super::product::LinearSpec;
+use super::reads::Reads;
 use super::signal::{STATE_BITS, Signal, sum};
 use super::token::{Consumer, Token};
 use super::{Builder, State};
@@ -43,12 +44,11 @@ impl<'a> Builder<'a> {
             .collect()
     }
 
-    /// Encoder layers and bridge; `features` stand beside the source tokens' embeddings, `decoder` has states where there is a
-    /// decoder.
+    /// Encoder layers and bridge; `decoder` has states where there is a decoder.
     pub fn encoder(
         &mut self,
         config: &ModelConfig,
-        features: Option<Signal>,
+        reads: &Reads,
         decoder: &[State],
         program: &mut Program,
     ) -> Result<Encoded> {
@@ -67,12 +67,17 @@ impl<'a> Builder<'a> {
             })
             .collect::<Result<_>>()?;
         let width = config.memory();
-        let adds = |layer: usize| {
-            encoder.residual && (layer > 0 || (width == encoder.embedding && features.is_none()))
+        let token = match reads {
+            Reads::Nothing | Reads::Frame(_) => None,
+            Reads::Token(_) => {
+                let embedding = self.tensor("encoder.embedding.weight")?;
+                Some(Token::plan(self, embedding, &consumers, reads.added(config))?)
+            }
         };
-        let embedding = self.tensor("encoder.embedding.weight")?;
-        let token = Token::plan(self, embedding, &consumers, adds(0))?;
-        let lookup = |layer: usize, needed: bool| token.lookup().filter(|_| layer == 0 && needed);
+        let token = token.as_ref();
+        let lookup =
+            |layer: usize, needed: bool| token.and_then(Token::lookup).filter(|_| layer == 0 && needed);
+        let lowest = token.map_or(reads.signal(), Token::signal);
 
         let reads_top = config.attends() || config.task == Task::Label;
         let mut rows = Vec::new();
@@ -88,7 +93,7 @@ impl<'a> Builder<'a> {
                 }
                 Some(self.whole(rows[layer % 2]))
             };
-            let x = if layer == 0 { token.signal() } else { below }.filter(|_| adds(layer));
+            let x = if layer == 0 { lowest } else { below.filter(|_| encoder.residual) };
             // Where one direction's states are not put out as they are, no row of them is.
             let connects = to.is_some() && (x.is_some() || encoder.norm);
             let at_once = connects && directions.len() == 1;
@@ -104,27 +109,27 @@ impl<'a> Builder<'a> {
             let bits = top.iter().map(|state| state.bits).min().expect("a direction") - 8;
             let states = to.map(|view| Signal { view, kind: Kind::I8, bits });
             let mut out = states;
-            let features = features.filter(|_| layer == 0).map(|features| (features, encoder.embedding));
-            let beside = below.map(|below| (below, 0)).or(features);
             for (place, (over, suffix)) in directions.iter().enumerate() {
                 let suffix = format!("l{layer}{suffix}");
                 let weights = self.weights("encoder", &suffix, encoder.cell)?;
                 let start = (place * encoder.hidden) as u16;
                 let part =
                     |s: Signal| Signal { view: View { start, width: encoder.hidden as u16, ..s.view }, ..s };
+                let read = match below {
+                    Some(below) => Some(self.read(below, weights.w_ih, 0)),
+                    None => reads.input(self, weights.w_ih, encoder.embedding),
+                };
                 let spec = CellSpec {
                     name: &format!("encoder.rnn.{suffix}"),
                     cell: encoder.cell,
                     weights,
-                    token: (layer == 0).then_some(&token),
-                    inputs: beside
-                        .map(|(read, start)| self.read(read, weights.w_ih, start))
-                        .into_iter()
-                        .collect(),
+                    token: token.filter(|_| layer == 0),
+                    inputs: read.into_iter().collect(),
                     state: top[place],
                     out: states.filter(|_| !at_once).map(part),
                 };
-                let needed = token.input(weights.w_ih).is_some() || (at_once && x.is_some());
+                let looked_up = token.is_some_and(|token| token.input(weights.w_ih).is_some());
+                let needed = looked_up || (at_once && x.is_some());
                 let mut ops: Vec<Op> = lookup(layer, needed).into_iter().collect();
                 ops.extend(self.cell(spec)?);
                 if let Some(to) = to.filter(|_| at_once) {

@@ -9,7 +9,9 @@ mod cells;
 mod characters;
 mod decoder;
 mod encoder;
+mod frames;
 mod product;
+mod reads;
 mod signal;
 mod token;
 mod vocabulary;
@@ -63,7 +65,7 @@ impl From<Fold> for kinglet_train::config::Fold {
 pub struct Source<'a> {
     /// The float network.
     pub model: &'a Seq2Seq,
-    /// Tokens of the source side.
+    /// Tokens of the source side, or how its numbers are read.
     pub source_vocab: &'a Vocab,
     /// Tokens of the target side.
     pub target_vocab: &'a Vocab,
@@ -158,15 +160,11 @@ pub fn lower<'a>(
     let config = &source.model.config;
     let (mut encode, mut step) = (Program::default(), Program::default());
     let vocabulary = source.target_vocab.len();
-    let features = match config.task {
-        config::Task::Generate => None,
-        config::Task::Transduce | config::Task::Label => builder.features(config, source.source_vocab)?,
-    };
-    let beside = features.as_ref().map(|features| features.signal);
+    let reads = builder.reads(config, source.source_vocab)?;
     let (task, (logits, logit_bits)) = match config.task {
         config::Task::Transduce => {
             let states = builder.decoder_states(config)?;
-            let encoded = builder.encoder(config, beside, &states, &mut encode)?;
+            let encoded = builder.encoder(config, &reads, &states, &mut encode)?;
             let mut known = Known::default();
             if let Some(outputs) = encoded.outputs {
                 known.attention = Some(builder.attention(config, outputs, &mut encode)?);
@@ -176,7 +174,7 @@ pub fn lower<'a>(
             (Task::Transduce, builder.decoder(config, vocabulary, &states, &known, &mut step)?)
         }
         config::Task::Label => {
-            let encoded = builder.encoder(config, beside, &[], &mut encode)?;
+            let encoded = builder.encoder(config, &reads, &[], &mut encode)?;
             let outputs = encoded.outputs.expect("labels read what the top layer puts out");
             (Task::Label, builder.labeler(outputs, vocabulary, &mut step)?)
         }
@@ -185,22 +183,11 @@ pub fn lower<'a>(
             (Task::Generate, builder.decoder(config, vocabulary, &states, &Known::default(), &mut step)?)
         }
     };
-    let source_vocabulary = match task {
-        Task::Generate => Vec::new(),
-        Task::Transduce | Task::Label => builder.vocabulary("source", source.source_vocab)?.to_vec(),
-    };
-    let source_record = [source_vocabulary, features.map_or(Vec::new(), |features| features.record)].concat();
+    let source_record = builder.source(&reads, source.source_vocab)?;
     let target_vocabulary = builder.vocabulary("target", source.target_vocab)?;
     let beam = usize::from(plan.beam);
     let size = Size { source: plan.max_source.into(), beam, lanes: plan.layout.lanes().min(beam) };
-    share(
-        &mut builder.slots,
-        encode.bytes(),
-        step.bytes(),
-        logits,
-        beside.map(|features| features.view.slot),
-        size,
-    );
+    share(&mut builder.slots, encode.bytes(), step.bytes(), logits, reads.slot(), size);
     let slots: Vec<u8> = builder.slots.iter().flat_map(Slot::to_bytes).collect();
     let description = Description {
         name: plan.name.as_bytes(),

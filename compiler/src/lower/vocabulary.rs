@@ -43,6 +43,9 @@ impl Builder<'_> {
                 Tokens::Words => schema::Tokens::Words,
                 Tokens::Hangul => schema::Tokens::Hangul,
                 Tokens::Subwords => schema::Tokens::Subwords,
+                Tokens::Frames => {
+                    return Err(Error::Model(format!("the {side} has no vocabulary, but frames")));
+                }
             },
             starts: self.section.push(name("starts"), &starts),
             text: self.section.push(name("text"), &text),

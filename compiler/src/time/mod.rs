@@ -20,7 +20,7 @@ const BEAM: u8 = 4;
 /// How long words are: what they take follows from it. May be means.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Lengths {
-    /// Source tokens, end mark included.
+    /// Source tokens, end mark included; or frames.
     pub source: f64,
     /// Steps of greedy search, that of the end mark included.
     pub steps: f64,
@@ -57,7 +57,7 @@ impl Lengths {
             };
             Ok(mean(answers.iter().map(last).sum()))
         };
-        let source = mean(texts.iter().map(|text| desktop::source_ids(model, text).len() + 1).sum());
+        let source = mean(texts.iter().map(|text| desktop::source_len(model, text)).sum());
         Ok(Self { source, steps: steps(1)?, beam_4_steps: steps(BEAM)? })
     }
 }

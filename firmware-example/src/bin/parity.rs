@@ -9,11 +9,11 @@ use core::fmt::Write;
 use kinglet::{Arena, LoadError, Model};
 use kinglet_firmware::board::{self, Board};
 use kinglet_firmware::line::{Event, Line};
-use kinglet_firmware::{entry, model, record, stack};
+use kinglet_firmware::{entry, limits, model, record, stack};
 use semihosting::process;
 
 /// Longest word in bytes.
-const LINE: usize = 256;
+const LINE: usize = limits::line(256);
 const END_OF_TRANSMISSION: u8 = 4;
 
 entry!(

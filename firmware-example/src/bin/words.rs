@@ -8,16 +8,17 @@
 
 use core::fmt::Write;
 
-use kinglet::{Arena, Model, Options, RunError, Session};
+use kinglet::{Arena, Model, Options, Session};
 use kinglet_firmware::board::{self, Board};
 use kinglet_firmware::cpu::Counter;
 use kinglet_firmware::line::{Event, Line};
 use kinglet_firmware::record::BEAM;
+use kinglet_firmware::source::{self, Refused};
 use kinglet_firmware::{entry, limits, model};
 use semihosting::process;
 
 /// Longest word in bytes.
-const LINE: usize = 256;
+const LINE: usize = limits::line(256);
 const END_OF_TRANSMISSION: u8 = 4;
 
 entry!(start, RAM: Arena<{ board::ARENA }> = Arena::new(), INPUT: Line<LINE> = Line::new());
@@ -65,16 +66,16 @@ fn search(
     word: &[u8],
     beam_size: u8,
     counter: &mut Counter,
-) -> Option<Result<u64, RunError>> {
+) -> Option<Result<u64, Refused>> {
     let limits = limits::fit(model, ram.len(), beam_size)?;
     let mut session = match Session::new(model, ram, limits) {
         Ok(session) => session,
-        Err(error) => return Some(Err(error)),
+        Err(error) => return Some(Err(error.into())),
     };
     let options = Options { beam_size, ..Options::default() };
     let (ticks, found) = counter.count(|| {
-        session.read_text(word)?;
-        session.beam(&options).map(|_| ())
+        source::read(&mut session, model, word)?;
+        session.beam(&options).map(|_| ()).map_err(Refused::from)
     });
     Some(found.map(|()| ticks))
 }

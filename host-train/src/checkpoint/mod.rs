@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `config.toml` | model and training, complete |
-//! | `vocab.source.txt`, `vocab.target.txt` | tokens in the order of ids |
+//! | `vocab.source.txt`, `vocab.target.txt` | tokens in the order of ids; none of a source of numbers |
 //! | `vocab.characters.txt` | letters of words, in the order of ids; absent where they are not read |
 //! | `quantization.toml` | the integer grid of a network trained for it; absent otherwise |
 //! | `model.safetensors` | the best weights so far, averaged if so configured; PyTorch's names and layouts |
@@ -29,6 +29,7 @@ pub use run::{Best, Partial, Resumed, RunDir, Snapshot, State};
 pub use tensors::{checksum, load as load_tensors, save as save_tensors};
 
 use crate::config::{Config, Task, Tokens};
+use crate::data::frames::Frames;
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 use crate::model::Seq2Seq;
@@ -115,8 +116,19 @@ impl Checkpoint {
 fn load_setup(dir: &Path) -> Result<(Config, Vocab, Vocab)> {
     let path = dir.join("config.toml");
     let config = Config::from_toml(&read_text(&path)?).map_err(|e| misfit(&path, &e))?;
-    let source_vocab = load_vocab(config.data.source, dir.join("vocab.source.txt"))?;
-    let mut source_vocab = source_vocab.with_start(config.data.source_start);
+    let mut source_vocab = match config.data.source {
+        Tokens::Frames if config.data.frames.width == 0 => {
+            return Err(Error::Checkpoint {
+                path,
+                reason: "expected data.frames.width above 0, found 0".into(),
+            });
+        }
+        Tokens::Frames => {
+            let frames = Frames::of(&config.data.frames, "");
+            Vocab::of_frames(frames.map_err(|reason| Error::Checkpoint { path, reason })?)
+        }
+        how => load_vocab(how, dir.join("vocab.source.txt"))?.with_start(config.data.source_start),
+    };
     if config.model.encoder.characters.features() > 0 {
         source_vocab = source_vocab.with_characters(load_vocab(Tokens::Chars, dir.join(run::CHARACTERS))?);
     }

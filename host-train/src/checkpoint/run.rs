@@ -195,10 +195,12 @@ impl RunDir {
         if let Some(scheme) = scheme {
             scheme.save(&self.dir)?;
         }
+        if source.frames().is_none() {
+            write_atomically(&self.path("vocab.source.txt"), source.to_file_text().as_bytes())?;
+        }
         if let Some(characters) = source.characters() {
             write_atomically(&self.path(CHARACTERS), characters.to_file_text().as_bytes())?;
         }
-        write_atomically(&self.path("vocab.source.txt"), source.to_file_text().as_bytes())?;
         write_atomically(&self.path("vocab.target.txt"), target.to_file_text().as_bytes())?;
         write_atomically(&self.path("config.toml"), config.to_toml().as_bytes())
     }

@@ -41,7 +41,7 @@ const MOST: usize = 1024;
 /// Decodes as the arguments say.
 ///
 /// # Errors
-/// Whatever reading the checkpoint gives; a line that is not UTF-8, with its number.
+/// Whatever reading the checkpoint gives; a line that is not UTF-8, or no frames where frames are read, with its number.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let checkpoints = Checkpoint::load_all(&args.checkpoint)?;
     let first = &checkpoints[0];
@@ -102,9 +102,16 @@ impl Decoder<'_> {
             if !end {
                 let text = raw.strip_suffix(b"\n").unwrap_or(&raw);
                 let text = text.strip_suffix(b"\r").unwrap_or(text);
+                let line = self.done + lines.len() + 1;
                 match std::str::from_utf8(text) {
-                    Ok(text) => lines.push(text.to_owned()),
-                    Err(e) => bad = Some((self.done + lines.len() + 1, e.valid_up_to() + 1)),
+                    Ok(text) => match self.source_vocab.check(text) {
+                        Err(reason) if !text.is_empty() => bad = Some(format!("{line}: {reason}")),
+                        _ => lines.push(text.to_owned()),
+                    },
+                    Err(e) => {
+                        bad =
+                            Some(format!("{line}: not UTF-8 from byte {} of the line", e.valid_up_to() + 1));
+                    }
                 }
             }
             if end || bad.is_some() || lines.len() >= MOST || input.buffer().is_empty() {
@@ -113,8 +120,8 @@ impl Decoder<'_> {
                 self.done += lines.len();
                 lines.clear();
             }
-            if let Some((line, byte)) = bad {
-                bail!("standard input:{line}: not UTF-8 from byte {byte} of the line");
+            if let Some(reason) = bad {
+                bail!("standard input:{reason}");
             }
             if end {
                 return Ok(());

@@ -14,7 +14,7 @@ pub struct Args {
     /// The checkpoint directory
     #[arg(long, value_name = "DIR")]
     checkpoint: PathBuf,
-    /// The directory for state_dict.safetensors, vocab.source.txt and vocab.target.txt
+    /// The directory for state_dict.safetensors and the vocabularies
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
@@ -36,9 +36,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let form = match exported.form {
         Form::Tutorial => "the attention tutorial's names",
         Form::Plain => "the names of nn.Embedding, nn.GRU, nn.LSTM and nn.Linear",
+        Form::Own => "Kinglet's names, which import does not read back",
     };
     let [weights, source, target] = Exported::FILES.map(|name| args.out.join(name).display().to_string());
     println!("{weights}: {} tensors with {form}", exported.tensors.len());
+    if exported.form == Form::Own {
+        return Ok(());
+    }
     let data = &checkpoint.config.data;
     let cut = |tokens: Tokens| tokens.to_possible_value().map_or(String::new(), |v| v.get_name().to_owned());
     eprintln!(

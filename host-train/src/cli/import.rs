@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         "{out}: {} tensors, {} parameters, {} source and {} target tokens",
         model.params.len(),
         model.params.values(),
-        model.source_vocab(),
+        checkpoint.source_vocab.len(),
         model.target_vocab()
     );
     eprintln!("next: kinglet-train decode --checkpoint {out} < sources.txt");

@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::config::Metric;
 use crate::data::vectors::Coverage;
+use crate::model::Reads;
 use crate::trainer::{EpochRecord, Event};
 
 /// Shows a run on standard error: a bar with loss, metric, speed and time left on a terminal, a line an epoch
@@ -47,9 +48,14 @@ impl Progress {
                 epochs,
             } => {
                 self.epochs = epochs;
+                let sides = match vocab {
+                    (Reads::Tokens(source, _), target) => format!("vocabularies of {source} and {target}"),
+                    (Reads::Frames(numbers), target) => {
+                        format!("frames of {numbers}, a vocabulary of {target}")
+                    }
+                };
                 self.line(&format!(
-                    "{parameters} parameters, vocabularies of {} and {}, {pairs} training pairs, {dev_pairs} dev pairs",
-                    vocab.0, vocab.1
+                    "{parameters} parameters, {sides}, {pairs} training pairs, {dev_pairs} dev pairs"
                 ));
                 if let Some(Coverage { found, tokens }) = vectors {
                     self.line(&format!("{found} of {tokens} source tokens begin with a vector"));

@@ -66,6 +66,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Task::Generate => vec![source_vocab.sentence("").ids; number],
         Task::Transduce => {
             let text = std::io::read_to_string(std::io::stdin()).context("cannot read standard input")?;
+            for (number, line) in (1..).zip(text.lines()) {
+                source_vocab.check(line).map_err(|e| anyhow::anyhow!("standard input:{number}: {e}"))?;
+            }
             text.lines().flat_map(|line| vec![source_vocab.sentence(line).ids; number]).collect()
         }
     };

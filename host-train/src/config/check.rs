@@ -13,6 +13,7 @@ impl Config {
             ("data.min_count", self.data.min_count, 1, 1 << 20),
             ("data.max_source_len", self.data.max_source_len, 1, 4096),
             ("data.max_target_len", self.data.max_target_len, 1, 4096),
+            ("data.frames.width", self.data.frames.width, 0, 4096),
             ("data.subwords.source_size", self.data.subwords.source_size, 6, 65_535),
             ("data.subwords.target_size", self.data.subwords.target_size, 6, 65_535),
             ("model.encoder.embedding", m.encoder.embedding, 1, 4096),
@@ -114,6 +115,7 @@ impl Config {
         m.check_wiring()?;
         self.check_task()?;
         self.check_subwords()?;
+        self.check_frames()?;
         self.check_characters()?;
         if m.encoder.freeze_vectors && m.encoder.vectors.as_os_str().is_empty() {
             return Err(Error::Config(
@@ -154,6 +156,29 @@ impl Config {
         };
         let name = if task == Task::Label { "label" } else { "generate" };
         wrong.map_or(Ok(()), |why| Err(Error::Config(format!("model.task = \"{name}\" does not fit: {why}"))))
+    }
+
+    /// Refuses what sources of numbers have no use for.
+    fn check_frames(&self) -> Result<()> {
+        let data = &self.data;
+        let worthless = data.frames.resolution.values().iter().find(|one| !(one.is_finite() && **one > 0.0));
+        let wrong = match worthless {
+            _ if data.target == Tokens::Frames => "data.target must not be \"frames\": numbers are read, not written".into(),
+            Some(found) => format!("data.frames.resolution must be above 0, found {found}"),
+            _ if data.source != Tokens::Frames => return Ok(()),
+            _ if data.source_start => "frames have no marks: data.source_start must be false".into(),
+            _ if !self.model.encoder.vectors.as_os_str().is_empty() => {
+                "frames have no embeddings: model.encoder.vectors must be empty".into()
+            }
+            _ if self.model.task == Task::Generate => {
+                "data.source = \"frames\" is for models with sources; model.task = \"generate\" reads no sources".into()
+            }
+            _ if self.qat.is_some() => {
+                "[qat] has no integer grid yet for data.source = \"frames\": train it in floating point".into()
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::Config(wrong))
     }
 
     fn check_characters(&self) -> Result<()> {

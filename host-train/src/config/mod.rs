@@ -18,6 +18,7 @@ pub use sequence::*;
 pub use train::*;
 pub use wiring::Part;
 
+use crate::data::frames::Frames;
 use crate::error::{Error, Result};
 
 /// Everything that a training run is told, apart from file names.
@@ -81,6 +82,19 @@ impl Config {
             Some(message) => Err(Error::Config(message)),
             None => Ok(config),
         }
+    }
+
+    /// This configuration with what it leaves to the data: of frames how many numbers they are, by the first source.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when a resolution is not one a feature.
+    pub fn completed(&self, source: &str) -> Result<Self> {
+        let mut config = self.clone();
+        if config.data.source == Tokens::Frames {
+            let width = Frames::of(&config.data.frames, source).map_err(Error::Config)?.width();
+            (config.data.frames.width, config.model.encoder.embedding) = (width, width);
+        }
+        Ok(config)
     }
 
     fn to_table(&self) -> Table {
@@ -176,6 +190,29 @@ mod tests {
             ("[risk]\ncandidates = 1", "risk.candidates must be 2 to 64, found 1"),
             ("[risk]\nweight = 2.0", "risk.weight must be 0 to 1, found 2"),
             ("[distill]\ntemperature = 0.0", "distill.temperature must be 0.1 to 100, found 0"),
+            ("[data]\ntarget = \"frames\"", "data.target must not be \"frames\""),
+            ("[data]\nsource = \"frames\"\nsource_start = true", "no marks: data.source_start must be false"),
+            (
+                "[data]\nsource = \"frames\"\n[data.frames]\nresolution = 0.0",
+                "resolution must be above 0, found 0",
+            ),
+            (
+                "[data]\nsource = \"frames\"\n[data.frames]\nresolution = [1, nan]",
+                "resolution must be above 0, found NaN",
+            ),
+            (
+                "[data]\nsource = \"frames\"\n[data.frames]\nwidth = 5000",
+                "data.frames.width must be 0 to 4096",
+            ),
+            (
+                "[data]\nsource = \"frames\"\n[model.encoder]\nvectors = \"v.txt\"",
+                "no embeddings: model.encoder.vectors",
+            ),
+            ("[data]\nsource = \"frames\"\n[qat]\n", "no integer grid yet for data.source = \"frames\""),
+            (
+                "[data]\nsource = \"frames\"\n[model]\ntask = \"generate\"\n[train]\nmetric = \"ppl\"",
+                "reads no sources",
+            ),
             ("[data]\nsource = \"letters\"", "unknown variant `letters`"),
             ("[model.encoder]\nfreeze_vectors = true", "needs model.encoder.vectors"),
             (

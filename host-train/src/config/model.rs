@@ -20,6 +20,8 @@ pub enum Tokens {
     Hangul,
     /// Pieces of words, learned by byte-pair encoding.
     Subwords,
+    /// No tokens, but rows of numbers: of sources alone, see [`crate::data::frames`].
+    Frames,
 }
 
 /// Tokenisation and limits of the corpus.
@@ -40,6 +42,44 @@ pub struct DataConfig {
     pub max_target_len: usize,
     /// What is learned for the sides that are cut into subwords.
     pub subwords: SubwordsConfig,
+    /// What the numbers of a source are.
+    pub frames: FramesConfig,
+}
+
+/// Sources of numbers.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FramesConfig {
+    /// Numbers a frame; 0 takes those of the first training line.
+    pub width: usize,
+    /// What an integer count of a number is worth.
+    pub resolution: Resolution,
+}
+
+/// What integer counts are worth.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Resolution {
+    /// The same for all features.
+    All(f64),
+    /// Feature by feature.
+    Each(Vec<f64>),
+}
+
+impl Resolution {
+    /// All of them.
+    pub fn values(&self) -> &[f64] {
+        match self {
+            Self::All(one) => std::slice::from_ref(one),
+            Self::Each(each) => each,
+        }
+    }
+}
+
+impl Default for Resolution {
+    fn default() -> Self {
+        Self::All(1.0)
+    }
 }
 
 /// Vocabularies of subwords.
@@ -157,7 +197,7 @@ pub enum Bridge {
 pub struct EncoderConfig {
     /// Cell of every layer.
     pub cell: Cell,
-    /// Width of the source embedding.
+    /// Width of the source embedding; of frames their width, whatever is said.
     pub embedding: usize,
     /// Units a direction.
     pub hidden: usize,
@@ -320,6 +360,7 @@ impl Default for DataConfig {
             max_source_len: 64,
             max_target_len: 64,
             subwords: SubwordsConfig::default(),
+            frames: FramesConfig::default(),
         }
     }
 }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::config::{Config, Task};
+use crate::config::{Config, Task, Tokens};
+use crate::data::frames::Frames;
 use crate::error::{Error, Result};
 use crate::vocab::cut;
 
@@ -85,8 +86,8 @@ fn lines(
     body.split(|&b| b == b'\n').enumerate().map(read).collect()
 }
 
-/// Reads the corpus of a task: pairs, or for a language model lines of targets alone, whose sources are empty. Labels are as many
-/// as what they label.
+/// Reads the corpus of a task: pairs, or for a language model lines of targets alone, whose sources are empty. Sources of numbers are
+/// frames of one width. Labels are as many as what they label.
 ///
 /// # Errors
 /// As [`read`] and [`check_sides`].
@@ -118,12 +119,19 @@ pub fn parse_lines(bytes: &[u8], path: &Path) -> Result<Vec<Pair>> {
     lines(bytes, path, "a line each", pair)
 }
 
-/// Checks that labels are as many as the tokens that they label: those of the source and, where sources begin with the start
-/// mark, that mark.
+/// Checks that sources of numbers are frames, as wide as the configuration says or else as the first; and that labels are as many as
+/// the tokens or frames that they label: those of the source and, where sources begin with the start mark, that mark.
 ///
 /// # Errors
-/// [`Error::Corpus`] with the line of the first pair whose counts differ; `path` appears in it only.
+/// [`Error::Corpus`] with the line of the first pair that is not so; `path` appears in it only.
 pub fn check_sides(pairs: &[Pair], config: &Config, path: &Path) -> Result<()> {
+    let fail = |line: usize, reason: String| Error::Corpus { path: path.into(), line, reason };
+    if let (Tokens::Frames, Some(first)) = (config.data.source, pairs.first()) {
+        let frames = Frames::of(&config.data.frames, &first.source).map_err(Error::Config)?;
+        for (index, pair) in pairs.iter().enumerate() {
+            frames.counts(&pair.source).map_err(|reason| fail(index + 1, reason))?;
+        }
+    }
     if config.model.task != Task::Label {
         return Ok(());
     }
@@ -133,19 +141,22 @@ pub fn check_sides(pairs: &[Pair], config: &Config, path: &Path) -> Result<()> {
         let found = cut(config.data.target, &pair.target).len();
         if found != expected {
             let mark = if start > 0 { " and one for the start mark" } else { "" };
-            let reason =
-                format!("expected {expected} labels, one for each source token{mark}, found {found}");
-            return Err(Error::Corpus { path: path.into(), line: index + 1, reason });
+            let of = if config.data.source == Tokens::Frames { "frame" } else { "source token" };
+            return Err(fail(
+                index + 1,
+                format!("expected {expected} labels, one for each {of}{mark}, found {found}"),
+            ));
         }
     }
     Ok(())
 }
 
-/// The pairs as the text of a corpus file, the inverse of [`parse`].
+/// The pairs as the text of a corpus file, the inverse of [`parse`], or, of targets without sources, of [`parse_lines`].
 pub fn to_text(pairs: &[Pair]) -> String {
     let mut text = String::new();
     for pair in pairs {
-        writeln!(text, "{}\t{}", pair.source, pair.target).expect("a String takes everything");
+        let tab = if pair.source.is_empty() { "" } else { "\t" };
+        writeln!(text, "{}{tab}{}", pair.source, pair.target).expect("a String takes everything");
     }
     text
 }
@@ -230,10 +241,29 @@ mod tests {
     }
 
     #[test]
+    fn frames_are_checked_line_by_line() {
+        let mut config = Config::default();
+        config.data.source = Tokens::Frames;
+        let check = |config: &Config, pairs: &[Pair]| check_sides(pairs, config, Path::new("x.tsv"));
+        let pairs = [pair("1,2 3,4", "A B"), pair("5,6", "C"), pair("5,6,7", "D")];
+        assert!(check(&config, &pairs[..2]).is_ok());
+        let message = check(&config, &pairs).unwrap_err().to_string();
+        assert_eq!(message, "x.tsv:3: frame 1: expected 2 numbers with commas between them, found 3");
+        config.data.frames.width = 3;
+        let message = check(&config, &pairs).unwrap_err().to_string();
+        assert!(message.starts_with("x.tsv:1: frame 1: expected 3 numbers"), "{message}");
+        (config.data.frames.width, config.model.task) = (2, Task::Label);
+        assert!(check(&config, &pairs[..2]).is_ok());
+        let message = check(&config, &[pair("1,2 3,4", "A")]).unwrap_err().to_string();
+        assert_eq!(message, "x.tsv:1: expected 2 labels, one for each frame, found 1");
+    }
+
+    #[test]
     fn targets_alone_are_lines_without_tabs() {
         let parse = |text: &str| parse_lines(text.as_bytes(), Path::new("x.txt"));
         let expected = vec![pair("", "a b"), pair("", "c")];
         assert_eq!(parse("a b\r\nc\n").unwrap(), expected);
+        assert_eq!(parse(&to_text(&expected)).unwrap(), expected);
         for (text, expected) in [
             ("a\n\nb", "x.txt:2: empty line; expected a target"),
             ("a\tb", "x.txt:1: a tab; expected a target alone"),

@@ -3,6 +3,7 @@
 use crate::checkpoint::checksum;
 use crate::config::DataConfig;
 use crate::data::Pair;
+use crate::data::frames::to_counts;
 use crate::model::Batch;
 use crate::nn::random::Random;
 use crate::vocab::{Encoded, Vocab, outside};
@@ -55,7 +56,7 @@ impl Dataset {
         Self::encode(pairs, [source, target], lengths, |side, text, whole| {
             let vocab = [source, target][side];
             let drawn = vocab.sentence_drawn(text, limits.subwords.dropout, &mut random);
-            if drawn.ids.len() - vocab.marks() > lengths[side] { whole } else { drawn }
+            if vocab.length(&drawn.ids) > lengths[side] { whole } else { drawn }
         })
     }
 
@@ -75,12 +76,7 @@ impl Dataset {
         for pair in pairs {
             let texts = [&*pair.source, &*pair.target];
             let [s, t] = [0, 1].map(|side| vocabs[side].sentence(texts[side]));
-            if [&s, &t]
-                .iter()
-                .zip(vocabs)
-                .zip(limits)
-                .any(|((s, vocab), max)| s.ids.len() - vocab.marks() > max)
-            {
+            if [&s, &t].iter().zip(vocabs).zip(limits).any(|((s, vocab), max)| vocab.length(&s.ids) > max) {
                 data.dropped += 1;
                 continue;
             }
@@ -117,7 +113,7 @@ impl Dataset {
         self.targets.ids.len()
     }
 
-    /// (source, target) lengths, end marks included.
+    /// (source, target) lengths in ids, end marks included.
     pub fn lengths(&self) -> Vec<(usize, usize)> {
         (0..self.len()).map(|i| (self.sources.get(i).len(), self.targets.get(i).len())).collect()
     }
@@ -133,16 +129,29 @@ impl Dataset {
         }
     }
 
+    /// Mean and standard deviation of every feature of all source frames of so many numbers, in counts. Of a feature that never
+    /// changes the deviation is 1.
+    pub fn frame_statistics(&self, width: usize) -> [Vec<f32>; 2] {
+        let rows = (self.sources.ids.len() / width).max(1) as f64;
+        let of = |feature: usize| {
+            let counts = || to_counts(&self.sources.ids).skip(feature).step_by(width).map(f64::from);
+            let mean = counts().sum::<f64>() / rows;
+            let variance = counts().map(|count| (count - mean).powi(2)).sum::<f64>() / rows;
+            (mean as f32, if variance > 0.0 { variance.sqrt() as f32 } else { 1.0 })
+        };
+        let (means, deviations) = (0..width).map(of).unzip();
+        [means, deviations]
+    }
+
     /// A number that differs, in all likelihood, when any id or the order of pairs differs: FNV-1a over the ids and, of words
     /// [`outside`], whose ids tell when they were met, over what they are.
     pub fn fingerprint(&self) -> u64 {
         let ids = self.sources.ids.iter().chain(&self.targets.ids);
-        let bytes = |&id: &u32| match outside::word(id) {
-            Some(word) => checksum(word.bytes()).to_le_bytes(),
-            None => u64::from(id).to_le_bytes(),
+        let number = |&id: &u32| match outside::word(id) {
+            Some(word) => (checksum(word.bytes()), size_of::<u64>()),
+            None => (id.into(), size_of::<u32>()),
         };
-        let len = |id: &u32| if *id < outside::FIRST { 4 } else { 8 };
-        checksum(ids.flat_map(|id| bytes(id).into_iter().take(len(id))))
+        checksum(ids.map(number).flat_map(|(number, bytes)| number.to_le_bytes().into_iter().take(bytes)))
     }
 }
 

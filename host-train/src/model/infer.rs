@@ -97,7 +97,7 @@ impl<'a> Decoding<'a> {
 }
 
 impl Seq2Seq {
-    /// The logits of the labels of each source's tokens but the end mark, [tokens, vocabulary].
+    /// The logits of the labels of each source's tokens but the end mark, or frames, [tokens, vocabulary].
     ///
     /// # Panics
     /// When the model does not label.

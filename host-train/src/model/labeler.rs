@@ -1,7 +1,7 @@
 //! An encoder whose outputs are labelled, token by token.
 
 use crate::config::ModelConfig;
-use crate::model::Sources;
+use crate::model::Reads;
 use crate::model::encoder::{Encoder, EncoderTrace};
 use crate::model::sentences::{Masks, Sentences, Site};
 use crate::nn::buffer::Buffer;
@@ -9,7 +9,7 @@ use crate::nn::linear::Linear;
 use crate::nn::params::{Gradients, Layout};
 use crate::quant::{OUTPUT, Weights};
 
-/// The layers of a network that gives each source token but the end mark a label.
+/// The layers of a network that gives each source token but the end mark, or each frame, a label.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Labeler {
     pub(super) encoder: Encoder,
@@ -32,16 +32,16 @@ impl Labeler {
     pub(super) fn declare(
         layout: &mut Layout,
         config: &ModelConfig,
-        sources: &Sources,
+        reads: &Reads,
         target_vocab: usize,
     ) -> Self {
-        let encoder = Encoder::declare(layout, config, sources);
+        let encoder = Encoder::declare(layout, config, reads);
         let output = Linear::declare(layout, OUTPUT, config.memory(), target_vocab, true);
         Self { encoder, output }
     }
 
     pub(super) fn forward(&self, weights: Weights<'_>, sources: Sentences, masks: Masks) -> LabelTrace {
-        let labelled = sources.without_last();
+        let labelled = sources.without_last(self.encoder.marks());
         let encoder = self.encoder.forward(weights, sources, masks);
         let width = self.output.inputs();
         let mut features = Buffer::unspecified(labelled.seq.rows() * width);

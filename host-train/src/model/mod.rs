@@ -12,8 +12,8 @@ mod labeler;
 mod network;
 mod objective;
 mod observe;
+mod reads;
 mod sentences;
-mod sources;
 mod spelled;
 mod step;
 #[cfg(test)]
@@ -24,8 +24,8 @@ pub use crate::nn::params::{Gradients, Params, Tensor};
 pub use decoder::{Choice, Feed};
 pub use infer::{Decoding, Stepped};
 pub use objective::{Objective, Teachers};
-pub use sources::SourceTokens;
-use sources::{Sources, check_size};
+pub use reads::Reads;
+use reads::check_size;
 pub(crate) use step::in_parallel;
 pub use step::{LossSum, StepOptions};
 
@@ -49,7 +49,7 @@ pub const UNK: u32 = 3;
 /// Sentence pairs of one step; no padding, no start marks. Ids outside the vocabulary count as [`UNK`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
-    /// Source ids, each sentence ending with [`EOS`].
+    /// Source ids, each sentence ending with [`EOS`]; or the counts of its frames, see [`crate::data::frames::to_ids`].
     pub sources: Vec<Vec<u32>>,
     /// Target ids, each sentence ending with [`EOS`]; as many as sources.
     pub targets: Vec<Vec<u32>>,
@@ -61,6 +61,7 @@ pub struct Batch {
 ///   with a linear bridge;
 /// - where letters are read `encoder.characters.embedding.weight` and, as `nn.Conv1d`,
 ///   `encoder.characters.conv.{weight,bias}`; the first layer reads [embedding; features];
+/// - in place of the embedding, where sources are numbers, `encoder.frames.{mean,std}` [numbers a frame], which are not learned;
 /// - `decoder.attention.{w_q.weight, w_k.weight, w_k.bias, v.weight}` with attention;
 /// - `decoder.embedding.weight`, `decoder.rnn.*`, whose first layer reads [embedding; context], and
 ///   `decoder.fc_out.{weight,bias}`, which reads [state; context; embedding] with attention and the state
@@ -75,7 +76,7 @@ pub struct Seq2Seq {
     pub scheme: Option<Scheme>,
     network: Network,
     operands: Operands,
-    vocabularies: (usize, usize),
+    sides: (Reads, usize),
     /// Gradients of a batch's other parts, kept from step to step.
     spare: Spare,
 }
@@ -87,33 +88,28 @@ impl Seq2Seq {
     /// # Panics
     /// When a size is 0, a vocabulary lacks the four special ids, or letters are to be read of sources that have none;
     /// [`crate::config::Config::check`] and any vocabulary exclude all of it.
-    pub fn new<'a>(
-        config: &ModelConfig,
-        source: impl Into<SourceTokens<'a>>,
-        target_vocab: usize,
-        seed: u64,
-    ) -> Self {
+    pub fn new(config: &ModelConfig, source: impl Into<Reads>, target_vocab: usize, seed: u64) -> Self {
         Self::build(config, source.into(), target_vocab, |layout| Ok(layout.init(seed)))
             .expect("sources and special ids as the configuration wants them")
     }
 
     fn build(
         config: &ModelConfig,
-        source: SourceTokens<'_>,
+        source: Reads,
         target_vocab: usize,
         params: impl FnOnce(&Layout) -> Result<Params>,
     ) -> Result<Self> {
-        let sources = Sources::new(config, source)?;
+        let source = source.by(&config.encoder)?;
         check_size("target", target_vocab)?;
         let mut layout = Layout::default();
-        let network = Network::declare(&mut layout, config, &sources, target_vocab);
+        let network = Network::declare(&mut layout, config, &source, target_vocab);
         Ok(Self {
             config: config.clone(),
             params: params(&layout)?,
             scheme: None,
             network,
             operands: layout.operands().clone(),
-            vocabularies: (sources.size, target_vocab),
+            sides: (source, target_vocab),
             spare: Spare::default(),
         })
     }
@@ -123,9 +119,9 @@ impl Seq2Seq {
     /// # Errors
     /// [`crate::Error::Config`] names the first tensor that is missing, superfluous or of another shape, or
     /// says that a vocabulary lacks the special ids, or characters where letters are read.
-    pub fn from_params<'a>(
+    pub fn from_params(
         config: &ModelConfig,
-        source: impl Into<SourceTokens<'a>>,
+        source: impl Into<Reads>,
         target_vocab: usize,
         params: Params,
     ) -> Result<Self> {
@@ -145,13 +141,13 @@ impl Seq2Seq {
         self.scheme.as_ref().map(|scheme| self.network.grid(&self.params, scheme, limit))
     }
 
-    /// Number of source ids.
-    pub fn source_vocab(&self) -> usize {
-        self.vocabularies.0
+    /// What it reads at a source position.
+    pub fn reads(&self) -> &Reads {
+        &self.sides.0
     }
 
     /// Number of target ids.
     pub fn target_vocab(&self) -> usize {
-        self.vocabularies.1
+        self.sides.1
     }
 }

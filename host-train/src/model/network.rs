@@ -1,7 +1,7 @@
 //! A network of any task, for one shard of a batch.
 
 use crate::config::{ModelConfig, Task};
-use crate::model::Sources;
+use crate::model::Reads;
 use crate::model::decoder::{Decoder, DecoderTrace, Feed, Known, coverage_loss};
 use crate::model::encoder::Encoder;
 use crate::model::labeler::{LabelTrace, Labeler};
@@ -68,12 +68,12 @@ impl Network {
     pub(super) fn declare(
         layout: &mut Layout,
         config: &ModelConfig,
-        sources: &Sources,
+        reads: &Reads,
         target_vocab: usize,
     ) -> Self {
         match config.task {
-            Task::Transduce => Self::Transduce(Transducer::declare(layout, config, sources, target_vocab)),
-            Task::Label => Self::Label(Labeler::declare(layout, config, sources, target_vocab)),
+            Task::Transduce => Self::Transduce(Transducer::declare(layout, config, reads, target_vocab)),
+            Task::Label => Self::Label(Labeler::declare(layout, config, reads, target_vocab)),
             Task::Generate => Self::Generate(Decoder::declare(layout, config, target_vocab)),
         }
     }
@@ -126,7 +126,10 @@ impl Network {
             Self::Label(network) => {
                 let trace = network.forward(weights, read(&network.encoder), masks);
                 let lengths = (targets.seq.lengths(), trace.labelled.seq.lengths());
-                assert_eq!(lengths.0, lengths.1, "a label for each source token but the end mark");
+                assert_eq!(
+                    lengths.0, lengths.1,
+                    "a label for each source token but the end mark, or for each frame"
+                );
                 Trace::Label(trace)
             }
             Self::Generate(network) => {

@@ -7,7 +7,7 @@ use crate::model::network::{Network, Pass, Trace};
 use crate::model::sentences::Masks;
 use crate::model::{Seq2Seq, transducer::TransducerTrace};
 use crate::nn::stack::{Stack, StackTrace};
-use crate::quant::{OUTPUT, PROJECTION, Weights};
+use crate::quant::{FRAMES, OUTPUT, PROJECTION, Weights};
 
 /// Who is shown a vector, by its name.
 type Tap<'a> = &'a mut dyn FnMut(&str, &[f32]);
@@ -18,6 +18,7 @@ impl Seq2Seq {
     ///
     /// | name | values |
     /// |---|---|
+    /// | `encoder.frames` | of sources of numbers: a frame, normalised |
     /// | `encoder.rnn.l{k}[_reverse].hidden`, `decoder.rnn.l{k}.hidden` | `h` after each step |
     /// | the same with `.cell` | of a cell with a cell state: `c` after each step |
     /// | the same with `.candidate` | GRU: `W_hn h + b_hn` in each step |
@@ -47,7 +48,8 @@ impl Seq2Seq {
                 let bridge = &trace.bridge.input;
                 show_rows("encoder.fc.input", bridge, bridge.len().max(1), tap);
                 show_decoder(&network.decoder, &trace.decoder, tap);
-                self.show_attention(&network.decoder, trace, source.len(), tap);
+                let positions = trace.encoder.sources.seq.steps();
+                self.show_attention(&network.decoder, trace, positions, tap);
                 show_output(&network.decoder, &trace.decoder, tap);
             }
             (Network::Generate(network), Trace::Generate(trace)) => {
@@ -100,6 +102,9 @@ impl Seq2Seq {
 
 fn show_encoder(encoder: &Encoder, trace: &EncoderTrace, tap: Tap<'_>) {
     let stack = &encoder.stack;
+    if let Some(width) = encoder.frame() {
+        show_rows(FRAMES, &trace.stack.inputs[0], width, tap);
+    }
     show_stack("encoder", stack, &trace.stack, tap);
     for (i, layer) in stack.layers().iter().enumerate() {
         let input = trace.stack.input(i / stack.directions());

@@ -19,26 +19,34 @@ pub(super) struct Sentences {
     pub(super) order: Buffer<usize>,
     /// For each row of a block, its sentence's number in the whole batch, which names its dropout masks.
     pub(super) names: Buffer<usize>,
-    /// Id of each packed row.
+    /// Id of each packed row; of frames, all their numbers.
     pub(super) ids: Buffer<u32>,
 }
 
 impl Sentences {
     /// Packs the sentences of a batch that `names` counts up; ids not below `vocab` become [`UNK`].
     pub(super) fn new<S: AsRef<[u32]>>(batch: &[S], names: &[usize], vocab: usize) -> Self {
-        Self::with(batch, names, |id| if (id as usize) < vocab { id } else { UNK })
+        Self::with(batch, names, 1, |id| if (id as usize) < vocab { id } else { UNK })
     }
 
-    /// Packs the sentences of a batch that `names` counts up, with what stands for their ids.
-    pub(super) fn with<S: AsRef<[u32]>>(batch: &[S], names: &[usize], known: impl Fn(u32) -> u32) -> Self {
+    /// Packs the sentences of a batch that `names` counts up, `width` ids a position, with what stands for them.
+    pub(super) fn with<S: AsRef<[u32]>>(
+        batch: &[S],
+        names: &[usize],
+        width: usize,
+        known: impl Fn(u32) -> u32,
+    ) -> Self {
         let sentence = |i: usize| batch[names[i]].as_ref();
         let mut order: Buffer<usize> = (0..names.len()).collect();
         order.sort_unstable_by_key(|&i| (Reverse(sentence(i).len()), i));
-        let seq = Packed::new(order.iter().map(|&i| sentence(i).len()).collect::<Buffer<usize>>());
-        let mut ids = Buffer::unspecified(seq.rows());
+        let seq = Packed::new(order.iter().map(|&i| sentence(i).len() / width).collect::<Buffer<usize>>());
+        let mut ids = Buffer::unspecified(seq.rows() * width);
+        let mut rows = ids.chunks_exact_mut(width);
         for t in 0..seq.steps() {
-            let rows = ids[seq.rows_of(t..t + 1)].iter_mut().zip(order.iter());
-            rows.for_each(|(id, &i)| *id = known(sentence(i)[t]));
+            for (&i, row) in order[..seq.batch(t)].iter().zip(&mut rows) {
+                let read = &sentence(i)[t * width..][..width];
+                row.iter_mut().zip(read).for_each(|(id, &read)| *id = known(read));
+            }
         }
         let names = order.iter().map(|&i| names[i]).collect();
         Self { seq, order, names, ids }
@@ -51,9 +59,9 @@ impl Sentences {
         Self { seq, names: order.clone(), order, ids: Buffer::copy(ids) }
     }
 
-    /// The same sentences without their last tokens, whose ids are to be filled in.
-    pub(super) fn without_last(&self) -> Self {
-        let lengths = self.seq.lengths().iter().map(|length| length.saturating_sub(1));
+    /// The same sentences without so many of their last tokens, whose ids are to be filled in.
+    pub(super) fn without_last(&self, tokens: usize) -> Self {
+        let lengths = self.seq.lengths().iter().map(|length| length.saturating_sub(tokens));
         let seq = Packed::new(lengths.collect::<Buffer<usize>>());
         let ids = Buffer::filled(seq.rows(), UNK);
         Self { seq, order: self.order.clone(), names: self.names.clone(), ids }

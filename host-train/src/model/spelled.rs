@@ -12,10 +12,13 @@ use crate::nn::params::{Gradients, Layout};
 use crate::quant::Weights;
 use crate::vocab::Spelling;
 
-/// Features of spellings.
+/// Embeddings of words, and features of their spelling.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Speller {
     spelling: Arc<Spelling>,
+    /// Most letters of a word that are read.
+    max_len: usize,
+    embedding: Embedding,
     characters: Characters,
 }
 
@@ -32,9 +35,15 @@ pub(super) struct Spelled {
 impl Speller {
     pub(super) fn declare(layout: &mut Layout, config: &EncoderConfig, spelling: Arc<Spelling>) -> Self {
         let c = &config.characters;
+        let embedding = Embedding::declare(layout, "encoder.embedding", spelling.words(), config.embedding);
         let (name, filters) = ("encoder.characters", (c.size, c.width));
         let characters = Characters::declare(layout, name, spelling.characters(), c.embedding, filters);
-        Self { spelling, characters }
+        Self { spelling, max_len: c.max_len, embedding, characters }
+    }
+
+    /// Numbers of what a word is read as.
+    pub(super) fn width(&self) -> usize {
+        self.embedding.width() + self.characters.features()
     }
 
     /// What stands for a source id until its word is read.
@@ -47,7 +56,7 @@ impl Speller {
         let words = Tokens::distinct(&sources.ids, self.spelling.entries());
         let mut letters = Letters::default();
         for &entry in words.ids.iter() {
-            self.spelling.append(entry, &mut letters.ids);
+            self.spelling.append(entry, self.max_len, &mut letters.ids);
             letters.ends.push(letters.ids.len());
         }
         let known = words.ids.iter().map(|&entry| self.spelling.known(entry)).collect();
@@ -55,9 +64,9 @@ impl Speller {
     }
 
     /// What the words are read as, [words, embedding + features].
-    pub(super) fn rows(&self, weights: Weights<'_>, embedding: &Embedding, spelled: &Spelled) -> Buffer {
-        let (width, features) = (embedding.width(), self.characters.features());
-        let embedded = embedding.forward(weights, &spelled.known);
+    pub(super) fn rows(&self, weights: Weights<'_>, spelled: &Spelled) -> Buffer {
+        let (width, features) = (self.embedding.width(), self.characters.features());
+        let embedded = self.embedding.forward(weights, &spelled.known);
         let mut rows = Buffer::unspecified(spelled.known.len() * (width + features));
         let parts = embedded.chunks_exact(width).zip(spelled.trace.features.chunks_exact(features));
         for (row, (embedding, features)) in rows.chunks_exact_mut(width + features).zip(parts) {
@@ -68,21 +77,14 @@ impl Speller {
     }
 
     /// Adds the gradients, given those of [`Speller::rows`].
-    pub(super) fn backward(
-        &self,
-        weights: Weights<'_>,
-        grads: &mut Gradients,
-        embedding: &Embedding,
-        spelled: &Spelled,
-        d: &[f32],
-    ) {
-        let (width, features) = (embedding.width(), self.characters.features());
+    pub(super) fn backward(&self, weights: Weights<'_>, grads: &mut Gradients, spelled: &Spelled, d: &[f32]) {
+        let (width, features) = (self.embedding.width(), self.characters.features());
         let (mut d_embedded, mut d_features) = (Buffer::default(), Buffer::default());
         for row in d.chunks_exact(width + features) {
             d_embedded.extend_from_slice(&row[..width]);
             d_features.extend_from_slice(&row[width..]);
         }
-        embedding.backward(grads, &spelled.known, &d_embedded);
+        self.embedding.backward(grads, &spelled.known, &d_embedded);
         self.characters.backward(weights, grads, &spelled.trace, &d_features);
     }
 }

@@ -1,7 +1,7 @@
 //! Encoder, bridge and decoder wired together for one shard of a batch.
 
 use crate::config::ModelConfig;
-use crate::model::Sources;
+use crate::model::Reads;
 use crate::model::bridge::{Bridge, BridgeTrace, add_to_top, top};
 use crate::model::decoder::{Carried, Decoder, DecoderTrace, Feed, Known};
 use crate::model::encoder::{Encoder, EncoderTrace};
@@ -37,10 +37,10 @@ impl Transducer {
     pub(super) fn declare(
         layout: &mut Layout,
         config: &ModelConfig,
-        sources: &Sources,
+        reads: &Reads,
         target_vocab: usize,
     ) -> Self {
-        let encoder = Encoder::declare(layout, config, sources);
+        let encoder = Encoder::declare(layout, config, reads);
         let bridge = Bridge::declare(layout, config);
         let decoder = Decoder::declare(layout, config, target_vocab);
         Self { encoder, bridge, decoder, reads_final: config.decoder.context }

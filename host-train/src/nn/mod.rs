@@ -12,6 +12,7 @@ pub(crate) mod check;
 pub mod dropout;
 pub mod elman;
 pub mod embedding;
+pub mod frames;
 pub mod gemm;
 pub mod gru;
 pub mod linear;

@@ -28,8 +28,13 @@ pub struct Files {
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Vocabulary`] of a vocabulary file; [`Error::StateDict`] with every tensor that does not fit;
-/// [`Error::Config`] for sizes that no Kinglet network has.
+/// [`Error::Config`] for sizes that no Kinglet network has, and for sources of numbers.
 pub fn import(files: &Files) -> Result<Checkpoint> {
+    if [files.source_tokens, files.target_tokens].contains(&Tokens::Frames) {
+        return Err(Error::Config(
+            "a state_dict of frames is not imported: its sources have no vocabulary file".into(),
+        ));
+    }
     let source = Vocabulary::read(files.source_tokens, &files.source_vocab)?;
     let target = Vocabulary::read(files.target_tokens, &files.target_vocab)?;
     let tensors = state_dict::read(&files.weights)?;

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use super::{Exported, Fault, Files, Form, export, import};
 use crate::checkpoint::{Checkpoint, save_tensors};
-use crate::config::{AttentionKind, Cell, Config, ModelConfig, Place, Task, Tokens};
+use crate::config::{
+    AttentionKind, Cell, CharactersConfig, CharactersKind, Config, ModelConfig, Place, Task, Tokens,
+};
+use crate::data::frames::Frames;
 use crate::error::Error;
 use crate::model::Seq2Seq;
 use crate::model::tests::{configs, forms};
@@ -18,9 +21,12 @@ fn checkpoint(config: &ModelConfig) -> Checkpoint {
     let mut whole = Config { model: config, ..Config::default() };
     whole.data.source = Tokens::Words;
     whole.data.source_start = true;
-    let source_vocab = Vocab::build(Tokens::Words, [source], 1).with_start(true);
+    let mut source_vocab = Vocab::build(Tokens::Words, [source], 1).with_start(true);
+    if whole.model.encoder.characters.features() > 0 {
+        source_vocab = source_vocab.with_characters(Vocab::build(Tokens::Chars, [source], 1));
+    }
     let target_vocab = Vocab::build(Tokens::Words, [target], 1);
-    let model = Seq2Seq::new(&whole.model, source_vocab.len(), target_vocab.len(), 3);
+    let model = Seq2Seq::new(&whole.model, &source_vocab, target_vocab.len(), 3);
     Checkpoint { config: whole, source_vocab, target_vocab, model }
 }
 
@@ -63,7 +69,7 @@ fn is_read_off(config: &ModelConfig) -> bool {
     // Attention without weights looks like a fixed context.
     let seen = config.attention.kind != AttentionKind::Dot || config.attention.place == Place::After;
     let plain = seen && !(e.reverse || e.residual || d.residual || config.tie_embeddings);
-    config.task == Task::Transduce && told_apart && plain
+    config.task == Task::Transduce && e.characters.features() == 0 && told_apart && plain
 }
 
 #[test]
@@ -84,6 +90,7 @@ fn every_network_comes_back_with_the_same_bits() {
         let exported = export(&before);
         let joined = exported.tensors.iter().any(|t| t.name.starts_with("decoder.attention.attn_fc"));
         assert_eq!(exported.form == Form::Tutorial, joined);
+        assert_ne!(exported.form, Form::Own);
         exported.write(dir.path()).unwrap();
         let after = import(&files(dir.path())).unwrap();
         let size = |mut model: ModelConfig| {
@@ -99,6 +106,42 @@ fn every_network_comes_back_with_the_same_bits() {
         assert_eq!(after.model.params, before.model.params);
         assert_eq!((&after.source_vocab, &after.target_vocab), (&before.source_vocab, &before.target_vocab));
     }
+}
+
+#[test]
+fn letters_are_written_with_their_ids_and_have_no_way_back() {
+    let mut config = tutorial();
+    config.encoder.characters =
+        CharactersConfig { kind: CharactersKind::Conv, embedding: 2, size: 3, ..CharactersConfig::default() };
+    let dir = tempfile::tempdir().unwrap();
+    let before = checkpoint(&config);
+    let exported = export(&before);
+    // It has what the attention tutorial's module has, and more.
+    assert_eq!(exported.form, Form::Own);
+    exported.write(dir.path()).unwrap();
+    let letters = std::fs::read_to_string(dir.path().join(Exported::CHARACTERS)).unwrap();
+    assert_eq!(letters, "<unk>\n<pad>\n<sos>\n<eos>\n\\s\na\nb\nc\n");
+    let name = "encoder.characters.embedding.weight";
+    let theirs = &exported.tensors.iter().find(|t| t.name == name).unwrap().data;
+    let own = &before.model.params.get(name).unwrap().data;
+    // <unk> is their first row and our fourth; letters stay.
+    assert_eq!((&theirs[..2], &theirs[8..]), (&own[6..8], &own[8..]));
+    let refused = import(&files(dir.path())).unwrap_err();
+    assert!(refused.to_string().contains(name), "{refused}");
+}
+
+#[test]
+fn frames_are_written_without_a_source_vocabulary() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut before = checkpoint(&tutorial());
+    before.config.data.source = Tokens::Frames;
+    before.source_vocab = Vocab::of_frames(Frames::new(vec![1.0; 3]));
+    before.model = Seq2Seq::new(&tutorial(), &before.source_vocab, before.target_vocab.len(), 3);
+    let exported = export(&before);
+    assert_eq!(exported.form, Form::Own);
+    exported.write(dir.path()).unwrap();
+    let written = files(dir.path());
+    assert!(written.weights.exists() && written.target_vocab.exists() && !written.source_vocab.exists());
 }
 
 #[test]

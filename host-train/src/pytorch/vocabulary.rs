@@ -15,7 +15,7 @@ use crate::vocab::{MARKS, Vocab, escape, unescape};
 const TUTORIAL: [(&str, u32); 4] = [("<unk>", UNK), ("<pad>", PAD), ("<sos>", SOS), ("<eos>", EOS)];
 
 /// A vocabulary with its ids in PyTorch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Vocabulary {
     /// The tokens with our ids.
     pub vocab: Vocab,

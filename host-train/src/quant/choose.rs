@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use super::kind::Kind;
 use super::requantize::{fraction_bits, power_of_two};
-use super::scheme::{OUTPUT, PROJECTION, Scheme, consumers, products, quantities};
+use super::scheme::{FRAMES, OUTPUT, PROJECTION, Scheme, consumers, products, quantities};
 use crate::config::{Bridge, Fold, QatConfig};
 use crate::error::{Error, Result};
-use crate::model::Seq2Seq;
+use crate::model::{Reads, Seq2Seq};
 
 /// Key units are told to the device in 2^-18.
 pub(crate) const KEY_SCALE_BITS: i32 = 18;
@@ -78,7 +78,11 @@ impl Scheme {
         };
         let fold = fold(model, how, &products);
         let bits = quantities(m).into_iter().map(grid).collect();
-        Self { key_scale, products, fold, bits }
+        let input_scale = match model.reads() {
+            Reads::Tokens(..) => 0.0,
+            Reads::Frames(_) => unit(FRAMES),
+        };
+        Self { key_scale, input_scale, products, fold, bits }
     }
 }
 
@@ -112,9 +116,14 @@ fn fold(model: &Seq2Seq, how: Fold, kinds: &BTreeMap<String, Kind>) -> BTreeMap<
         _ if name.starts_with("encoder") => m.encoder.cell.gates() * m.encoder.hidden,
         _ => m.decoder.cell.gates() * m.decoder.hidden,
     };
-    let sides = [(model.source_vocab(), m.encoder.embedding), (model.target_vocab(), m.decoder.embedding)];
+    let source = match model.reads() {
+        Reads::Tokens(vocabulary, _) => Some((*vocabulary, m.encoder.embedding)),
+        Reads::Frames(_) => None,
+    };
+    let sides = [source, Some((model.target_vocab(), m.decoder.embedding))];
     let mut all = BTreeMap::new();
-    for (names, (vocabulary, embed)) in consumers(m).into_iter().zip(sides) {
+    for (names, side) in consumers(m).into_iter().zip(sides) {
+        let Some((vocabulary, embed)) = side else { continue };
         let consumers: Vec<(usize, Kind)> = names.iter().map(|name| (rows(name), kinds[name])).collect();
         all.extend(names.into_iter().zip(choose_tables(how, vocabulary, embed, &consumers)));
     }

@@ -25,5 +25,5 @@ pub use grid::{AttentionGrid, Builder, Grid, Product, Token, TokenSource, Weight
 pub use kind::Kind;
 pub use requantize::{GATE, MARGIN, Records, Width, fraction_bits, power_of_two, table};
 pub use row::{ACTIVATION, Row, row, vector};
-pub use scheme::{FILE, OUTPUT, PROJECTION, Scheme, consumers, products, quantities};
+pub use scheme::{FILE, FRAMES, OUTPUT, PROJECTION, Scheme, consumers, products, quantities};
 pub use values::{Functions, Q12, Q15, softmax, to_i8};

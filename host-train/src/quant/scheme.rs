@@ -16,6 +16,9 @@ pub const FILE: &str = "quantization.toml";
 /// The output layer's product.
 pub const OUTPUT: &str = "decoder.fc_out";
 
+/// What [`crate::model::Seq2Seq::observe`] calls normalised frames.
+pub const FRAMES: &str = "encoder.frames";
+
 /// The product between what the output layer reads and tied embeddings of another width.
 pub const PROJECTION: &str = "decoder.projection";
 
@@ -28,6 +31,9 @@ pub const PROJECTION: &str = "decoder.projection";
 pub struct Scheme {
     /// Attention: a key is its int8 integer times `key_scale * 2^-18`; 0 without attention.
     pub key_scale: u16,
+    /// Sources of numbers: a normalised number is its int8 integer times this; 0 for tokens.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub input_scale: f64,
     /// Weights of every product of [`products`].
     pub products: BTreeMap<String, Kind>,
     /// For every product that reads a token: whether its token part is a 16-bit table, and not an embedding that is
@@ -197,6 +203,10 @@ impl Scheme {
     }
 }
 
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
+}
+
 fn same_names<'a>(table: &str, found: impl Iterator<Item = &'a String>, expected: Vec<String>) -> Result<()> {
     let found: Vec<&String> = found.collect();
     if let Some(missing) = expected.iter().find(|name| !found.contains(name)) {
@@ -216,6 +226,7 @@ mod tests {
         let [encoder, decoder] = consumers(model);
         Scheme {
             key_scale: if model.attention.kind == AttentionKind::None { 0 } else { 900 },
+            input_scale: 0.0,
             products: products(model).into_iter().map(|name| (name, Kind::INT8)).collect(),
             fold: encoder.into_iter().chain(decoder).map(|name| (name, true)).collect(),
             bits: quantities(model).into_iter().map(|(name, _)| (name, 9)).collect(),

@@ -3,6 +3,7 @@
 use super::page::{Row, document, escape, table};
 use super::{Answer, Confusion, Report, plots};
 use crate::config::Metric;
+use crate::model::Reads;
 use crate::trainer::EpochRecord;
 
 /// The whole page. The same report gives the same bytes.
@@ -33,10 +34,14 @@ fn section(title: &str, body: &str) -> String {
 
 fn summary(report: &Report) -> String {
     let metric = report.config.train.metric;
-    let (source, target) = report.vocab;
+    let (source, target) = &report.vocab;
+    let source = match source {
+        Reads::Tokens(tokens, _) => format!("{tokens} source tokens"),
+        Reads::Frames(numbers) => format!("frames of {numbers} numbers"),
+    };
     let mut rows = vec![
         ["Parameters".to_owned(), report.parameters.to_string()],
-        ["Vocabularies".to_owned(), format!("{source} source tokens, {target} target tokens")],
+        ["Vocabularies".to_owned(), format!("{source}, {target} target tokens")],
     ];
     if let (Some(best), Some(last)) = (report.best(), report.epochs.last()) {
         let unit = if metric == Metric::Loss { "" } else { " %" };

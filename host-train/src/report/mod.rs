@@ -17,7 +17,7 @@ use crate::data::Pair;
 use crate::data::corpus::{Group, group};
 use crate::error::{Error, Result};
 use crate::metrics::{Scores, score};
-use crate::model::{EOS, Seq2Seq};
+use crate::model::{Reads, Seq2Seq};
 use crate::search::{Hypothesis, SearchOptions};
 use crate::trainer::{EpochRecord, decode_all};
 use crate::vocab::{Vocab, cut};
@@ -62,8 +62,8 @@ pub struct Report {
     pub config: Config,
     /// Numbers that the model learns.
     pub parameters: usize,
-    /// Tokens of the vocabularies.
-    pub vocab: (usize, usize),
+    /// What is read of sources, and tokens of the target vocabulary.
+    pub vocab: (Reads, usize),
     /// Its epochs; empty for a model that was trained elsewhere.
     pub epochs: Vec<EpochRecord>,
     /// Counts of the greedy hypotheses of the best epoch's weights on the dev set.
@@ -124,7 +124,7 @@ impl Report {
         Ok(Self {
             name: dir.file_name().map_or("run".into(), |name| name.to_string_lossy().into_owned()),
             parameters: model.params.values(),
-            vocab: (source_vocab.len(), target_vocab.len()),
+            vocab: (model.reads().clone(), target_vocab.len()),
             epochs: history(dir)?,
             scores: score(how, dev, &tokens),
             samples: answers.into_iter().take(SHOWN).collect(),
@@ -195,15 +195,9 @@ impl Decoder<'_> {
             return_attention: true,
             ..SearchOptions::default()
         };
-        let ids: Vec<Vec<u32>> = sources.iter().map(|text| self.ids(text)).collect();
+        let ids: Vec<Vec<u32>> = sources.iter().map(|text| self.source.sentence(text).ids).collect();
         let found = decode_all(&self.model.into(), &ids, &options, self.threads);
         found.into_iter().map(|mut best| best.pop().unwrap_or_default()).collect()
-    }
-
-    fn ids(&self, text: &str) -> Vec<u32> {
-        let mut ids = self.source.encode(text).ids;
-        ids.push(EOS);
-        ids
     }
 
     fn attend(&self, sources: &[&str]) -> Vec<Attention> {
@@ -216,7 +210,7 @@ impl Decoder<'_> {
                 Tokens::Subwords => texts(self.source, &self.source.encode(text).ids),
                 how => cut(how, text).into_iter().map(str::to_owned).collect(),
             };
-            source.push("</s>".into());
+            source.extend((self.source.marks() > 0).then(|| "</s>".to_owned()));
             Attention { source, target, weights: hypothesis.attention }
         };
         let all = sources.iter().zip(self.decode(sources)).map(looked);

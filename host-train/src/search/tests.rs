@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::model::Seq2Seq;
-use crate::model::tests::all;
+use crate::model::tests::{all, words};
 
 fn models() -> impl Iterator<Item = Seq2Seq> {
     all().into_iter().map(|config| {
-        let mut model = Seq2Seq::new(&config, 7, 6, 9);
+        let mut model = Seq2Seq::new(&config, &words(), 6, 9);
         // Peaked and input-dependent distributions, so that search has something to find.
         model.params.iter_mut().for_each(|t| t.data.iter_mut().for_each(|v| *v *= 3.0));
         model

@@ -3,6 +3,8 @@
 mod commands;
 mod dates;
 mod numbers;
+mod pictures;
+mod strokes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,10 +33,14 @@ pub enum Task {
     Numbers,
     /// A string of letters, to the same letters from the end.
     Reverse,
+    /// Hexadecimal digits written on a touch pad, to text: frames of numbers.
+    Strokes,
+    /// Small pictures of shapes and digits, without sources: for a language model that draws.
+    Pictures,
 }
 
-/// A corpus in its three parts, which share no source (and no target, except for [`Task::Commands`], whose targets
-/// are few).
+/// A corpus in its three parts, which share no source (and no target, except for [`Task::Commands`] and [`Task::Strokes`], whose
+/// targets are few).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Splits {
     /// To learn from: eight tenths.
@@ -50,7 +56,8 @@ const PATIENCE: usize = 20_000;
 
 impl Task {
     /// All tasks.
-    pub const ALL: [Self; 4] = [Self::Dates, Self::Commands, Self::Numbers, Self::Reverse];
+    pub const ALL: [Self; 6] =
+        [Self::Dates, Self::Commands, Self::Numbers, Self::Reverse, Self::Strokes, Self::Pictures];
 
     /// Its name on command lines.
     pub fn name(self) -> &'static str {
@@ -59,6 +66,8 @@ impl Task {
             Self::Commands => "commands",
             Self::Numbers => "numbers",
             Self::Reverse => "reverse",
+            Self::Strokes => "strokes",
+            Self::Pictures => "pictures",
         }
     }
 
@@ -68,6 +77,8 @@ impl Task {
             Self::Dates => 25_000,
             Self::Commands => 10_000,
             Self::Numbers | Self::Reverse => 20_000,
+            Self::Strokes => 6_000,
+            Self::Pictures => 3_000,
         }
     }
 
@@ -77,12 +88,14 @@ impl Task {
             Self::Commands => commands::pair(random),
             Self::Numbers => numbers::pair(random),
             Self::Reverse => reverse(random),
+            Self::Strokes => strokes::pair(random),
+            Self::Pictures => pictures::pair(random),
         }
     }
 
     /// What decides the part of the corpus that a pair belongs to.
     fn part_key(self, pair: &Pair) -> &str {
-        if self == Self::Commands { &pair.source } else { &pair.target }
+        if matches!(self, Self::Commands | Self::Strokes) { &pair.source } else { &pair.target }
     }
 }
 
@@ -93,7 +106,7 @@ fn reverse(random: &mut Random) -> Pair {
     Pair { target: source.chars().rev().collect(), source }
 }
 
-/// `size` pairs with distinct sources; the same arguments give the same pairs.
+/// `size` pairs with distinct sources, or targets where there are no sources; the same arguments give the same pairs.
 ///
 /// # Errors
 /// [`Error::Config`] when `size` is below 10 or the task does not have that many sources.
@@ -119,7 +132,9 @@ fn fill(task: Task, size: usize, seed: u64, patience: usize) -> Result<Splits> {
             _ => (&mut splits.train, size - 2 * tenth),
         };
         idle += 1;
-        if into.len() < wanted && seen.insert(pair.source.clone()) {
+        // Pictures have no sources: they are told apart by what they are.
+        let name = if pair.source.is_empty() { &pair.target } else { &pair.source };
+        if into.len() < wanted && seen.insert(name.clone()) {
             into.push(pair);
             idle = 0;
         } else if idle > patience {
@@ -157,7 +172,11 @@ impl Splits {
 /// A small configuration that learns the task in minutes on two cores.
 pub fn config(task: Task) -> Config {
     let words = |yes| if yes { Tokens::Words } else { Tokens::Chars };
+    let file =
+        |text| Config::from_toml(text).expect("configurations of the repository are read by its tests");
     let (embedding, encoder, decoder, attention) = match task {
+        Task::Strokes => return file(include_str!("../../../configs/strokes.toml")),
+        Task::Pictures => return file(include_str!("../../../configs/pictures.toml")),
         Task::Dates => (16, 32, 48, 32),
         Task::Commands => (24, 32, 48, 32),
         Task::Numbers => (24, 32, 64, 32),
@@ -203,8 +222,9 @@ mod tests {
         for task in Task::ALL {
             let splits = generate(task, 2000, 1).unwrap();
             assert_eq!((splits.train.len(), splits.dev.len(), splits.test.len()), (1600, 200, 200));
-            let sources: BTreeSet<&str> =
-                splits.files().into_values().flatten().map(|p| p.source.as_str()).collect();
+            let name =
+                |p: &Pair| format!("{}\t{}", p.source, if p.source.is_empty() { &p.target } else { "" });
+            let sources: BTreeSet<String> = splits.files().into_values().flatten().map(name).collect();
             assert_eq!(sources.len(), 2000, "{task:?}");
             let key = |pairs: &[Pair]| -> BTreeSet<String> {
                 pairs.iter().map(|pair| task.part_key(pair).to_owned()).collect()

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::{EpochRecord, Event, Run, Work, evaluate, source_table};
+use super::{EpochRecord, Event, Run, SOURCE_TABLE, STANDARD, Work, evaluate, tensor};
 use crate::checkpoint::{Best, Partial, Snapshot, checksum};
 use crate::config::{Metric, ScheduleKind};
 use crate::data::{Dataset, batch};
@@ -112,8 +112,9 @@ impl Work {
             done.batches += group.len();
             let at = done.batches.div_ceil(t.accumulate);
             let sum = self.gradients(run, group, &mut grads);
-            if run.config.model.encoder.freeze_vectors {
-                source_table(&mut grads).fill(0.0);
+            let frozen = self.frozen(run);
+            for (name, _) in &frozen {
+                tensor(&mut grads, name).fill(0.0);
             }
             let norm = clip_grad_norm(&mut grads, t.clip_norm);
             let (loss, blind) = (sum.nll / sum.tokens as f64, (self.target_vocab.len() as f64).ln());
@@ -129,10 +130,9 @@ impl Work {
                 ));
             }
             let rate = self.rate(run, batches);
-            let frozen = self.frozen(run);
             self.optimizer.step(&mut self.model.params, &grads, rate);
-            if let Some(frozen) = frozen {
-                source_table(&mut self.model.params).copy_from_slice(&frozen);
+            for (name, values) in frozen {
+                tensor(&mut self.model.params, name).copy_from_slice(&values);
             }
             self.average.step(&self.model.params, self.state.step);
             done.loss += sum.loss;
@@ -154,10 +154,11 @@ impl Work {
         Ok(true)
     }
 
-    /// Source embeddings that are to stay, which decay would change without a gradient.
-    fn frozen(&mut self, run: &Run<'_>) -> Option<Vec<f32>> {
-        let freeze = run.config.model.encoder.freeze_vectors;
-        freeze.then(|| source_table(&mut self.model.params).to_vec())
+    /// Parameters that are to stay, which decay would change without a gradient: word vectors, and what normalises frames.
+    fn frozen(&self, run: &Run<'_>) -> Vec<(&'static str, Vec<f32>)> {
+        let vectors = run.config.model.encoder.freeze_vectors.then_some(SOURCE_TABLE);
+        let names = vectors.into_iter().chain(STANDARD);
+        names.filter_map(|name| Some((name, self.model.params.get(name)?.data.clone()))).collect()
     }
 
     /// The learning rate of the present step, which is one of an epoch of the given batches.
@@ -287,8 +288,8 @@ impl Work {
     /// The source text of the longest of some training pairs, cut to what a message can hold.
     fn longest(&self, pairs: &[usize]) -> String {
         let batch = self.train.batch(pairs);
-        let longest =
-            batch.sources.iter().max_by_key(|ids| ids.len()).map_or(&[][..], |ids| &ids[..ids.len() - 1]);
+        let longest = batch.sources.iter().max_by_key(|ids| ids.len()).map_or(&[][..], |ids| ids);
+        let longest = &longest[..longest.len() - self.source_vocab.marks().min(1)];
         self.source_vocab.decode(longest).chars().take(60).collect()
     }
 

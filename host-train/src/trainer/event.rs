@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::Best;
 use crate::config::Metric;
 use crate::data::vectors::Coverage;
+use crate::model::Reads;
 
 /// One line of `history.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,8 +90,8 @@ pub enum Event<'a> {
         dev_pairs: usize,
         /// Tokens of the dev set that no vocabulary knows.
         dev_unknown: usize,
-        /// Ids of the source and target vocabularies.
-        vocab: (usize, usize),
+        /// What is read of sources, and ids of the target vocabulary.
+        vocab: (&'a Reads, usize),
         /// How many source tokens began with a vector from a file, if there is one.
         vectors: Option<Coverage>,
         /// Epochs already done.

@@ -19,7 +19,7 @@ use crate::config::{AttentionConfig, Config, DataConfig, EncoderConfig, ModelCon
 use crate::data::corpus::check_sides;
 use crate::data::{Dataset, Pair, vectors};
 use crate::error::{Error, Result};
-use crate::model::{Params, Seq2Seq};
+use crate::model::{Params, Reads, Seq2Seq};
 use crate::optim::{Average, Optimizer};
 use crate::quant::Scheme;
 use crate::schedule::Plateau;
@@ -81,6 +81,8 @@ pub fn train_from(
     observe: &mut dyn FnMut(&Event<'_>),
 ) -> Result<Outcome> {
     run.config.check()?;
+    let config = run.config.completed(run.train.first().map_or("", |pair| &pair.source))?;
+    let run = &Run { config: &config, ..*run };
     for (pairs, name) in [(run.train, "the training pairs"), (run.dev, "the dev pairs")] {
         check_sides(pairs, run.config, Path::new(name))?;
     }
@@ -92,7 +94,7 @@ pub fn train_from(
         dropped: work.train.dropped(),
         dev_pairs: run.dev.len(),
         dev_unknown: work.dev.unknown(),
-        vocab: (work.source_vocab.len(), work.target_vocab.len()),
+        vocab: (work.model.reads(), work.target_vocab.len()),
         vectors: work.state.vectors,
         epochs_done: work.state.epoch,
         steps_done: work.state.step,
@@ -202,11 +204,17 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
                         "{section} starts from a trained network: name its checkpoint with --init"
                     )));
                 }
-                None => Seq2Seq::new(&config.model, &source_vocab, target_vocab.len(), t.seed),
+                None => {
+                    let mut model = Seq2Seq::new(&config.model, &source_vocab, target_vocab.len(), t.seed);
+                    if let Reads::Frames(width) = *model.reads() {
+                        standardize(&mut model.params, train.frame_statistics(width));
+                    }
+                    model
+                }
             };
             let vectors = match &config.model.encoder.vectors {
                 path if fresh && !path.as_os_str().is_empty() => {
-                    Some(vectors::read(path, &source_vocab, source_table(&mut model.params))?)
+                    Some(vectors::read(path, &source_vocab, tensor(&mut model.params, SOURCE_TABLE))?)
                 }
                 _ => None,
             };
@@ -256,9 +264,22 @@ fn prepare(run: &Run<'_>, init: Option<Checkpoint>) -> Result<Work> {
     })
 }
 
-/// The source embeddings [source vocabulary, width] among parameters or gradients.
-fn source_table(params: &mut Params) -> &mut [f32] {
-    &mut params.get_mut("encoder.embedding.weight").expect("every encoder has embeddings").data
+/// What frames are brought to their normal form by.
+const STANDARD: [&str; 2] = ["encoder.frames.mean", "encoder.frames.std"];
+
+/// Sets means and deviations of frames.
+fn standardize(params: &mut Params, statistics: [Vec<f32>; 2]) {
+    for (name, values) in STANDARD.into_iter().zip(statistics) {
+        tensor(params, name).copy_from_slice(&values);
+    }
+}
+
+/// The source embeddings, [source vocabulary, width].
+const SOURCE_TABLE: &str = "encoder.embedding.weight";
+
+/// The values of a tensor among parameters or gradients that have it.
+fn tensor<'a>(params: &'a mut Params, name: &str) -> &'a mut [f32] {
+    &mut params.get_mut(name).expect("a tensor of the network").data
 }
 
 /// The network of another run, on the grid that the configuration asks for.
@@ -278,7 +299,7 @@ fn taken_over(init: Checkpoint, config: &Config, train: &Dataset) -> Result<Seq2
             old.model, config.model
         )));
     }
-    let text = |data: &DataConfig| (data.source, data.target, data.source_start);
+    let text = |data: &DataConfig| (data.source, data.target, data.source_start, data.frames.clone());
     if text(&old.data) != text(&config.data) {
         return Err(Error::Config(
             "[data] cuts or marks text in another way than the run to start from".into(),

@@ -8,30 +8,32 @@ use crate::nn::buffer::Buffer;
 
 /// The letters of all words of a vocabulary and, as they are met, of others. Words are *entries*: the vocabulary's ids, then the
 /// words [`outside`] in the order of their ids.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Spelling {
     characters: Arc<Vocab>,
-    max_len: usize,
     /// Of the vocabulary's words, end to end.
     letters: Vec<u32>,
     ends: Vec<usize>,
 }
 
 impl Spelling {
-    /// The spelling of the words of `words`, of which at most `max_len` letters are read; `None` for a vocabulary without
-    /// [characters](Vocab::characters).
-    pub fn new(words: &Vocab, max_len: usize) -> Option<Self> {
+    /// The spelling of the words of `words`; `None` for a vocabulary without [characters](Vocab::characters).
+    pub fn new(words: &Vocab) -> Option<Self> {
         let characters = words.characters.clone()?;
-        let mut spelling = Self { characters, max_len, letters: Vec::new(), ends: Vec::new() };
+        let mut spelling = Self { characters, letters: Vec::new(), ends: Vec::new() };
         for (id, word) in words.tokens().iter().enumerate() {
             // Marks are not spelled.
             let word = if id < MARKS.len() { "" } else { word };
-            let mut letters = std::mem::take(&mut spelling.letters);
-            spelling.spell(word, &mut |letter| letters.push(letter));
-            spelling.ends.push(letters.len());
-            spelling.letters = letters;
+            let letters: Vec<u32> = spelling.letters_of(word).collect();
+            spelling.letters.extend(letters);
+            spelling.ends.push(spelling.letters.len());
         }
         Some(spelling)
+    }
+
+    /// Number of ids of the vocabulary.
+    pub fn words(&self) -> usize {
+        self.ends.len()
     }
 
     /// Number of characters.
@@ -59,30 +61,36 @@ impl Spelling {
         if (entry as usize) < self.ends.len() { entry } else { UNK }
     }
 
-    /// Appends an entry's letters.
-    pub fn append(&self, entry: u32, to: &mut Buffer<u32>) {
+    /// Appends an entry's letters between the marks; of a word with more than `max_len` the first half and the last.
+    pub fn append(&self, entry: u32, max_len: usize, to: &mut Buffer<u32>) {
         let at = entry as usize;
         if let Some(&end) = self.ends.get(at) {
             let start = if at == 0 { 0 } else { self.ends[at - 1] };
-            return to.extend_from_slice(&self.letters[start..end]);
+            let letters = &self.letters[start..end];
+            return append(letters.iter().copied(), letters.len(), max_len, to);
         }
         let word = outside::word(outside::FIRST + (at - self.ends.len()) as u32).unwrap_or_default();
-        self.spell(word, &mut |letter| to.push(letter));
+        append(self.letters_of(word), word.chars().count(), max_len, to);
     }
 
-    /// Ids of a word's letters between the marks; of one with more than `max_len` the first half and the last are read.
-    fn spell(&self, word: &str, letter: &mut dyn FnMut(u32)) {
-        let (count, last) = (word.chars().count(), self.max_len / 2);
-        let first = self.max_len - last;
-        letter(SOS);
-        for (at, (start, c)) in word.char_indices().enumerate() {
-            if count <= self.max_len || at < first || at >= count - last {
-                let known = self.characters.ids.get(&word[start..start + c.len_utf8()]);
-                letter(known.copied().unwrap_or(UNK));
-            }
-        }
-        letter(EOS);
+    fn letters_of(&self, word: &str) -> impl Iterator<Item = u32> {
+        word.char_indices().map(|(at, c)| {
+            let known = self.characters.ids.get(&word[at..at + c.len_utf8()]);
+            known.copied().unwrap_or(UNK)
+        })
     }
+}
+
+fn append(letters: impl Iterator<Item = u32>, count: usize, max_len: usize, to: &mut Buffer<u32>) {
+    let last = max_len / 2;
+    let first = max_len - last;
+    to.push(SOS);
+    for (at, letter) in letters.enumerate() {
+        if count <= max_len || at < first || at >= count - last {
+            to.push(letter);
+        }
+    }
+    to.push(EOS);
 }
 
 #[cfg(test)]
@@ -94,11 +102,11 @@ mod tests {
     fn words_are_read_by_their_ends() {
         let characters = Vocab::build(Tokens::Chars, ["abcé"], 1);
         let words = Vocab::build(Tokens::Words, ["ab éa"], 1).with_characters(characters);
-        let spelling = Spelling::new(&words, 5).unwrap();
+        let spelling = Spelling::new(&words).unwrap();
         let letters = |text: &str| {
             let mut letters = Buffer::default();
             let [id] = words.encode(text).ids[..] else { panic!("one word") };
-            spelling.append(spelling.entry(id), &mut letters);
+            spelling.append(spelling.entry(id), 5, &mut letters);
             (spelling.known(spelling.entry(id)), letters.to_vec())
         };
         assert_eq!(letters("éa"), (5, vec![SOS, 7, 4, EOS]));
@@ -108,7 +116,7 @@ mod tests {
         // What is spelled like a mark is a word; the mark itself is not spelled.
         assert_eq!(letters("</s>").1.len(), 2 + 4);
         let mut mark = Buffer::default();
-        spelling.append(spelling.entry(EOS), &mut mark);
+        spelling.append(spelling.entry(EOS), 5, &mut mark);
         assert_eq!(mark[..], [SOS, EOS]);
         assert_eq!([spelling.entry(u32::MAX), spelling.entry(99)], [UNK; 2]);
     }

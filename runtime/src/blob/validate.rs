@@ -202,6 +202,8 @@ impl Context<'_> {
     fn frames(&self, frames: &Frames) -> Check {
         let features = self.kept(frames.slot)?;
         ensure((1..=23).contains(&frames.post), Fault::Range)?;
+        let resolution = if frames.resolution { 8 } else { 0 };
+        self.tensor(frames.records, features * (8 + resolution))?;
         self.records(frames.records, features)
     }
 

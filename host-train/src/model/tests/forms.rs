@@ -128,11 +128,14 @@ pub(crate) fn batch(pairs: usize, seed: u64) -> Batch {
     Batch { sources, targets: (0..pairs).map(|_| sentence(6)).collect() }
 }
 
-pub(crate) fn model(config: &ModelConfig) -> Seq2Seq {
-    // Three words beside the marks.
+/// The source vocabulary of these networks: three words beside the marks, with their letters.
+pub(crate) fn words() -> Vocab {
     let words = Vocab::build(Tokens::Words, ["ab abcabc c"], 1);
-    let words = words.with_characters(Vocab::build(Tokens::Chars, ["abc"], 1));
-    let mut model = Seq2Seq::new(config, &words, 6, 3);
+    words.with_characters(Vocab::build(Tokens::Chars, ["abc"], 1))
+}
+
+pub(crate) fn model(config: &ModelConfig) -> Seq2Seq {
+    let mut model = Seq2Seq::new(config, &words(), 6, 3);
     // Larger than initial weights: gradients of every part should be far from zero.
     model.params.iter_mut().for_each(|t| t.data.iter_mut().for_each(|v| *v *= 2.0));
     for (side, cell) in [("encoder", config.encoder.cell), ("decoder", config.decoder.cell)] {

@@ -8,7 +8,7 @@ use crate::optim::{Adam, clip_grad_norm};
 mod forms;
 mod gradients;
 
-pub(crate) use forms::{all, batch, configs, forms, model};
+pub(crate) use forms::{all, batch, configs, forms, model, words};
 
 #[test]
 fn threads_and_stale_gradients_change_no_bit() {

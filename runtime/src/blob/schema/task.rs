@@ -52,15 +52,17 @@ pub struct Frames {
     pub slot: u8,
     /// Rounding right shift after the multiplication with a feature's mantissa, 1 to 23.
     pub post: u8,
+    /// Whether what a raw number's unit is worth is told: `f64[features]`, behind the records. It is for people and tools.
+    pub resolution: bool,
     /// Tensor of row records, 8 bytes a feature: a raw number, times 256, takes the accumulator's place.
     pub records: Offset,
 }
 
 impl Frames {
-    /// Members in order, little-endian.
+    /// Slot; second shift, plus 128 where resolutions are told; offset; little-endian.
     pub fn to_bytes(&self) -> [u8; 6] {
         let [r0, r1, r2, r3] = self.records.to_le_bytes();
-        [self.slot, self.post, r0, r1, r2, r3]
+        [self.slot, self.post | (self.resolution as u8) << 7, r0, r1, r2, r3]
     }
 
     /// What these bytes mean, if they are as many.
@@ -69,6 +71,7 @@ impl Frames {
             return None;
         }
         let mut bytes = Bytes(bytes);
-        Some(Self { slot: bytes.u8()?, post: bytes.u8()?, records: bytes.u32()? })
+        let (slot, post) = (bytes.u8()?, bytes.u8()?);
+        Some(Self { slot, post: post & 127, resolution: post > 127, records: bytes.u32()? })
     }
 }
