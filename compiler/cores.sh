@@ -11,7 +11,7 @@ awk '
         gsub(/[ \t]/, "")
         core = member("core"); kernel = member("kernel")
         gsub(/"/, "", core); gsub(/"/, "", kernel)
-        size = member("out") member("hidden") member("beam")
+        size = member("out") member("hidden") member("width") member("beam")
         cycles = member("cycles"); if (cycles == "null") cycles = "-"
         if (!seen[core, kernel, member("in"), size]++) print core, kernel, member("in"), size, member("instructions"), cycles
     }' OFS='\t' >"$out.new"

@@ -57,7 +57,9 @@ fn board(target: &str, out: &Path) -> &'static str {
     }
     println!("cargo::rustc-cfg=board=\"{board}\"");
     println!("cargo::rustc-env=BOARD_NAME={shown}");
-    copy(&PathBuf::from(format!("boards/{board}.x")), &out.join("memory.x"));
+    // The AN500's PSRAM is elsewhere.
+    let map = if name == "mps2-an500" { "an500" } else { board };
+    copy(&PathBuf::from(format!("boards/{map}.x")), &out.join("memory.x"));
     println!("cargo::rustc-link-search={}", out.display());
     if board == "virt" {
         // The script of riscv-rt does not include it by itself.

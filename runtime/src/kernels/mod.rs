@@ -149,16 +149,22 @@ pub fn project(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
     by_runs(rows, columns, to);
 }
 
+/// Runs whose columns' sums are kept from stream to stream: where they take as long as the products, and there is stack for them.
+const KEPT: usize = if cfg!(all(arm_dsp, not(mve))) { 32 } else { 0 };
+
 /// [`project`] stream by stream: groups with multipliers, long rows, and layouts that are another core's.
 #[inline(never)]
 fn by_runs(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
     let len = columns.values.len();
+    let totals = needs_totals(rows.layout, rows.bits);
+    let mut kept = [0; KEPT];
+    let mut known = 0;
     // Groups start anew at the split.
     let (longest, split) = if rows.group == 0 { (MAX_RUN, 0) } else { (rows.group as usize, rows.split) };
     let (mut weights, mut multipliers) = (rows.weights, rows.multipliers);
     for (records, to) in rows.records.as_chunks::<ROWS>().0.iter().zip(to.as_chunks::<ROWS>().0) {
         let sums = [const { Cell::new(0i32) }; ROWS];
-        let mut at = 0;
+        let (mut at, mut number) = (0, 0);
         while at < len {
             let end = if at < split { split } else { len };
             let run = longest.min(end - at);
@@ -170,13 +176,18 @@ fn by_runs(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
                 let Some((now, rest)) = multipliers.split_first_chunk() else { return };
                 (factors, multipliers) = (now, rest);
             }
-            let total = if run == len {
-                columns.total
-            } else if reorders(rows.layout) {
-                0
-            } else {
-                total(values)
+            let total = match kept.get_mut(number) {
+                _ if run == len => columns.total,
+                _ if !totals => 0,
+                Some(kept) if number < known => *kept,
+                Some(kept) => {
+                    known = number + 1;
+                    *kept = total(values);
+                    *kept
+                }
+                None => total(values),
             };
+            number += 1;
             let part = dot4(rows.layout, rows.bits, stream, &Columns { values, total });
             for ((sum, part), factor) in sums.iter().zip(part).zip(factors) {
                 sum.set(sum.get().wrapping_add(part.wrapping_mul(*factor as i32)));
@@ -197,9 +208,9 @@ pub fn project_two(rows: &Rows<'_>, pair: &[i16], totals: [i32; LANES], to: [&[C
     let _ = (rows, pair, totals, to);
 }
 
-/// Whether this core computes two vectors at once; they are then interleaved, two columns at a time.
-pub const fn interleaved(layout: Layout, group: u16) -> bool {
-    cfg!(arm_dsp) && matches!(layout, Layout::Pairs) && group == 0
+/// Whether this core computes two vectors of so many columns at once; they are then interleaved, two columns at a time.
+pub const fn interleaved(layout: Layout, group: u16, columns: usize) -> bool {
+    cfg!(arm_dsp) && matches!(layout, Layout::Pairs) && group == 0 && columns <= MAX_RUN
 }
 
 /// Whether kernels ask for the sums of columns.

@@ -120,7 +120,7 @@ pub fn products(room: &mut Room) -> Result<usize, Difference> {
                         fill(room, &case, &mut random);
                         product(room, &case)?;
                         done += 1;
-                        if kernels::interleaved(layout, group as u16) && two(room, &case)? {
+                        if kernels::interleaved(layout, group as u16, case.columns) && two(room, &case)? {
                             done += 1;
                         }
                     }
