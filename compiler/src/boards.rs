@@ -36,7 +36,7 @@ impl Core {
     }
 
     /// Bytes of flash set aside for a firmware with the runtime, a shell and a board's support: an allowance, not a measurement
-    /// of each board (`firmware-example/size.sh` measures the runtime: 24 KB without its features on a Cortex-M0, 29 to 39 KB with all of them).
+    /// of each board (`firmware-example/size.sh` measures the runtime: 24 KB without its features on a Cortex-M0, 31 to 42 KB with all of them).
     pub fn firmware_flash(self) -> usize {
         match self {
             Self::M0 => 32 * KB,
@@ -46,7 +46,7 @@ impl Core {
     }
 
     /// Bytes of RAM set aside beside the model's buffer, for the stack and a few statics; `firmware-example/stack.sh` measures up to
-    /// 2.0 KB of stack on the smaller cores, 2.7 KB on the larger ones.
+    /// 2.0 KB of stack on the smaller cores, 2.9 KB on the larger ones.
     pub fn firmware_ram(self) -> usize {
         match self {
             Self::M0 | Self::M3 => 2 * KB + 512,
