@@ -1,9 +1,10 @@
 //! The `kinglet` commands as a user meets them: output, messages and exit codes.
 
-use std::io::Write;
-use std::path::Path;
+mod common;
+
 use std::process::{Command, Output, Stdio};
 
+use common::kinglet;
 use kinglet_train::checkpoint::save_tensors;
 use kinglet_train::config::{AttentionConfig, Config, DecoderConfig, EncoderConfig};
 use kinglet_train::model::Seq2Seq;
@@ -34,20 +35,6 @@ fn workplace() -> tempfile::TempDir {
     let output = kinglet(dir.path(), "compile --checkpoint run --dev dev.tsv -o m.kgl", b"");
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     dir
-}
-
-fn kinglet(dir: &Path, args: &str, input: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_kinglet"))
-        .args(args.split(' '))
-        .current_dir(dir)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A command that refuses its arguments does not read its input.
-    let _ = child.stdin.take().unwrap().write_all(input);
-    child.wait_with_output().unwrap()
 }
 
 fn code(output: &Output) -> i32 {

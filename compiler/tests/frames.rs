@@ -1,9 +1,10 @@
 //! Blobs that read numbers, as a user meets them.
 
-use std::io::Write;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+mod common;
 
+use std::process::Output;
+
+use common::{done, kinglet};
 use kinglet_train::checkpoint::Checkpoint;
 use kinglet_train::config::{Config, Resolution, Tokens};
 use kinglet_train::data::frames::Frames;
@@ -32,27 +33,6 @@ fn workplace() -> tempfile::TempDir {
     std::fs::write(dir.path().join("dev.tsv"), CORPUS).unwrap();
     done(dir.path(), "compile --checkpoint run --dev dev.tsv --board pico --report r.html -o m.kgl", "");
     dir
-}
-
-fn kinglet(dir: &Path, args: &str, input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_kinglet"))
-        .args(args.split_whitespace())
-        .current_dir(dir)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A command that refuses its arguments does not read its input.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
-}
-
-/// Standard output of a command that succeeds.
-fn done(dir: &Path, args: &str, input: &str) -> String {
-    let Output { status, stdout, stderr } = kinglet(dir, args, input);
-    assert_eq!(status.code(), Some(0), "{args}: {}", String::from_utf8_lossy(&stderr));
-    String::from_utf8(stdout).unwrap()
 }
 
 #[test]
@@ -86,7 +66,7 @@ fn what_is_no_frame_is_named_by_its_line() {
         ("1,2 a,b\n", "standard input:1: frame 2, number 1: expected a decimal number, found \"a\""),
         ("16384,0\n", "standard input:1: frame 1, number 1: expected -16384 to 16383.5, found 16384"),
     ] {
-        let Output { status, stderr, .. } = kinglet(dir.path(), "run m.kgl", input);
+        let Output { status, stderr, .. } = kinglet(dir.path(), "run m.kgl", input.as_bytes());
         // The chain of reasons is a line each.
         let message = String::from_utf8(stderr).unwrap().replace("\n  ", " ");
         assert_eq!(status.code(), Some(1), "{message}");

@@ -1,9 +1,10 @@
 //! Blobs that label and blobs that generate, as a user meets them.
 
-use std::io::Write;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+mod common;
 
+use std::path::Path;
+
+use common::{done, kinglet};
 use kinglet_train::checkpoint::save_tensors;
 use kinglet_train::config::{AttentionKind, Config, Metric, Task};
 use kinglet_train::model::Seq2Seq;
@@ -55,30 +56,9 @@ fn generates() -> tempfile::TempDir {
     workplace(change, TEXTS)
 }
 
-fn kinglet(dir: &Path, args: &str, input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_kinglet"))
-        .args(args.split_whitespace())
-        .current_dir(dir)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A command that refuses its arguments does not read its input.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
-}
-
-/// Standard output of a command that succeeds.
-fn done(dir: &Path, args: &str, input: &str) -> String {
-    let Output { status, stdout, stderr } = kinglet(dir, args, input);
-    assert_eq!(status.code(), Some(0), "{args}: {}", String::from_utf8_lossy(&stderr));
-    String::from_utf8(stdout).unwrap()
-}
-
 /// Standard error of a command that ends with `code`.
 fn failed(dir: &Path, args: &str, code: i32) -> String {
-    let output = kinglet(dir, args, "ab\n");
+    let output = kinglet(dir, args, b"ab\n");
     assert_eq!(output.status.code(), Some(code), "{args}");
     String::from_utf8(output.stderr).unwrap()
 }
