@@ -4,7 +4,7 @@ mod common;
 
 use std::process::{Command, Output, Stdio};
 
-use common::kinglet;
+use common::{done, kinglet};
 use kinglet_train::checkpoint::save_tensors;
 use kinglet_train::config::{AttentionConfig, Config, DecoderConfig, EncoderConfig};
 use kinglet_train::model::Seq2Seq;
@@ -32,8 +32,7 @@ fn workplace() -> tempfile::TempDir {
     let tensors: Vec<_> = model.params.iter().collect();
     save_tensors(&run.join("model.safetensors"), &tensors, "").unwrap();
     std::fs::write(dir.path().join("dev.tsv"), DEV).unwrap();
-    let output = kinglet(dir.path(), "compile --checkpoint run --dev dev.tsv -o m.kgl", b"");
-    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    done(dir.path(), "compile --checkpoint run --dev dev.tsv -o m.kgl", "");
     dir
 }
 

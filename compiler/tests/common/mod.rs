@@ -20,7 +20,6 @@ pub fn kinglet(dir: &Path, args: &str, input: &[u8]) -> Output {
 }
 
 /// Standard output of a run that succeeds.
-#[allow(dead_code)] // not by every test that shares this file
 pub fn done(dir: &Path, args: &str, input: &str) -> String {
     let Output { status, stdout, stderr } = kinglet(dir, args, input.as_bytes());
     assert_eq!(status.code(), Some(0), "{args}: {}", String::from_utf8_lossy(&stderr));
