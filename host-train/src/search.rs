@@ -25,11 +25,11 @@ pub struct Hypothesis {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Flavour {
-    /// The beam keeps its width; the search ends when as many as are wanted are finished with scores that no live one has
-    /// (Huang, Zhao, Ma 2017). What blobs do.
+    /// The beam keeps its width; the search ends when as many as it is wide are finished with scores that no live one has
+    /// (after Huang, Zhao, Ma 2017). What blobs do.
     #[default]
     Best,
-    /// The beam keeps its width; the search ends when as many as the beam is wide are finished (Ott et al. 2019, fairseq).
+    /// The beam keeps its width; the search ends when as many as it is wide are finished (Ott et al. 2019, fairseq).
     Keep,
     /// The beam narrows by one until nothing is left of it (Bahdanau, Cho, Bengio 2015).
     Shrink,
@@ -82,7 +82,7 @@ pub fn greedy<'a>(model: impl Into<Ensemble<'a>>, sources: &[Vec<u32>], max_len:
 /// id. Of the first `2 * beam_size` those among the first `beam_size` that end are finished, and the first `beam_size` that do
 /// not end live on; with [`Flavour::Shrink`], of as many as are not finished yet those that end are finished and the others
 /// live on. The search stops when `beam_size` are finished, or with [`Flavour::Best`], which keeps the best `beam_size` of
-/// them, when of `num_hypotheses` each scores at least what the best live one would if it ended as long as it is.
+/// them, when each of these scores at least what the best live one would if it ended as long as it is.
 /// Those alive with `max_len` tokens count as finished without an end mark. Sources are spread over the machine's cores, which changes no result.
 ///
 /// A model that labels gives each source the one hypothesis of its most probable labels, whatever the options.
@@ -199,7 +199,7 @@ impl Beam {
                 self.done.sort_by(|a, b| b.score.total_cmp(&a.score));
                 self.done.truncate(size);
                 let alive = best.iter().find(|c| c.id != EOS).map(|c| score(c.log_prob, len + 1, options));
-                let last = self.done.get(options.num_hypotheses.clamp(1, size) - 1);
+                let last = self.done.get(size - 1);
                 last.is_some_and(|last| alive.is_none_or(|alive| last.score >= alive))
             }
             Flavour::Keep | Flavour::Shrink => self.done.len() >= size,

@@ -45,6 +45,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let image = Image::read(&args.blob)?;
     let model = image.model();
     let longest = model.limits(1).target;
+    let how = args.decoding.how(longest)?;
     let drawn = args.sampling.draw(&args.decoding, longest, 0)?.is_some();
     if drawn && model.task() == Task::Label {
         return Err(
@@ -60,7 +61,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut runner = Runner {
         args,
         model,
-        how: args.decoding.how(wanted, longest)?,
+        how,
         wanted: usize::from(wanted),
         buffer: Buffer::default(),
         line: 0,

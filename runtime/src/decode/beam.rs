@@ -1,7 +1,7 @@
 //! Beam search that keeps its width: of the best `2B` continuations those that end among the first `B` are finished,
-//! the best `B` others live on. The search ends when as many as are wanted are finished with scores that no live one has
-//! (Huang, Zhao, Ma 2017, "When to finish?"). To end it when `B` are finished is not enough: where the next token is all but
-//! certain, the others of the first `B` are anything, ends too, and would crowd out the one that goes on.
+//! the best `B` others live on. The search ends when `B` are finished with scores that no live one has (after Huang, Zhao, Ma
+//! 2017, "When to finish?"). To end it when any `B` are finished is not enough: where the next token is all but certain, the
+//! others of the first `B` are anything, ends too, and would crowd out the one that goes on.
 
 use core::cell::Cell;
 
@@ -75,7 +75,6 @@ pub(super) fn keeping<D: Decoder, K: Keep>(
 ) -> Result<(), RunError> {
     let width = (options.beam_size as usize).clamp(1, MAX_BEAM);
     let row_len = history.len().checked_div(2 * width).unwrap_or(0);
-    let wanted = (options.num_hypotheses as usize).clamp(1, width);
     let limit = row_len.min(options.max_len as usize);
     let (sos, eos) = decoder.marks();
     finished.clear();
@@ -108,7 +107,11 @@ pub(super) fn keeping<D: Decoder, K: Keep>(
                     if log2_prob <= least || (token == eos && len < options.min_len as usize) {
                         continue;
                     }
-                    insert(&mut candidates, 2 * width, Candidate { log2_prob, token, parent: hypothesis.row });
+                    insert(
+                        &mut candidates,
+                        2 * width,
+                        Candidate { log2_prob, token, parent: hypothesis.row },
+                    );
                     least = self::least(&candidates, 2 * width);
                 }
             }
@@ -120,7 +123,7 @@ pub(super) fn keeping<D: Decoder, K: Keep>(
         }
         candidates.retain(|c| c.token != eos);
         candidates.truncate(width);
-        if let Some(last) = finished.get(wanted - 1)
+        if let Some(last) = finished.get(width - 1)
             && candidates.first().is_none_or(|best| {
                 let longer = Finished::new(0, len + 1, false, best.log2_prob, options.length_penalty);
                 !above(longer.score, last.score)
@@ -138,7 +141,6 @@ pub(super) fn keeping<D: Decoder, K: Keep>(
         let found = Finished::new(hypothesis.row, limit, false, hypothesis.log2_prob, options.length_penalty);
         end(found, finished, history, row_len, width, keep);
     }
-    finished.truncate(wanted);
     Ok(())
 }
 
