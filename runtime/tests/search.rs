@@ -180,13 +180,18 @@ impl Decoder for Certain {
 #[test]
 fn ends_that_come_too_early_do_not_end_the_search() {
     for beam_size in 2..=8 {
-        let mut certain = Certain { lens: [0; 8], logits: [const { Cell::new(0) }; 6] };
-        let mut history = vec![0; 2 * 16 * beam_size as usize];
-        let options = Options { beam_size, ..Options::default() };
-        let mut found = Fixed::<Finished, MAX_BEAM>::new();
-        kinglet::decode::beam(&mut certain, &mut history, &options, &mut found).unwrap();
-        assert_eq!(tokens(&history, 16, &found[0]), [1; 10], "beam {beam_size}");
-        assert_eq!(found.len(), beam_size as usize);
+        for length_penalty in [0.0, 1.0] {
+            let mut certain = Certain { lens: [0; 8], logits: [const { Cell::new(0) }; 6] };
+            let mut history = vec![0; 2 * 16 * beam_size as usize];
+            let options = Options { beam_size, length_penalty, ..Options::default() };
+            let mut found = Fixed::<Finished, MAX_BEAM>::new();
+            kinglet::decode::beam(&mut certain, &mut history, &options, &mut found).unwrap();
+            let all: Vec<_> = found.iter().map(|f| tokens(&history, 16, f)).collect();
+            assert_eq!(all[0], [1; 10], "beam {beam_size}");
+            // The others ended early, each a little less probable than the one before.
+            let lens = all[1..].iter().map(Vec::len);
+            assert!(length_penalty > 0.0 || lens.eq(0..beam_size as usize - 1), "beam {beam_size}: {all:?}");
+        }
     }
 }
 
