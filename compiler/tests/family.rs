@@ -118,7 +118,7 @@ fn answers(network: &Network, model: &Model<'_>) -> Vec<(Vec<u16>, u32)> {
             let found = session.label().unwrap();
             return all.push((found.tokens.to_vec(), found.log_prob.to_bits()));
         }
-        let found = session.beam(&Search { beam_size: 3, ..Search::default() }).unwrap();
+        let found = session.beam(&Search { beam_size: 3, num_hypotheses: 3, ..Search::default() }).unwrap();
         all.extend(found.iter().map(|h| (h.tokens.to_vec(), h.log_prob.to_bits())));
         let drawn = session.sample(&Sampling { temperature: 1.5, ..Sampling::default() }, 7).unwrap();
         all.push((drawn.tokens.to_vec(), drawn.log_prob.to_bits()));

@@ -61,7 +61,7 @@ fn outputs(network: &Network, blob: &[u8]) -> (Vec<i16>, Vec<(Vec<u16>, u32)>) {
         let target = network.target.encode(&pair.target).ids;
         let forced: Vec<u16> = target.iter().map(|&id| id as u16).collect();
         session.force(&forced, |_, logits| all.extend(logits.iter().map(|l| l.get()))).unwrap();
-        let beam = kinglet::Options { beam_size: 3, ..kinglet::Options::default() };
+        let beam = kinglet::Options { beam_size: 3, num_hypotheses: 3, ..kinglet::Options::default() };
         let hypotheses = session.beam(&beam).unwrap();
         found.extend(hypotheses.iter().map(|h| (h.tokens.to_vec(), h.log_prob.to_bits())));
     }

@@ -76,7 +76,8 @@ pub fn write(model: &Model<'_>, ram: &mut [u8], word: &[u8], out: &mut impl Writ
         return Ok(result(labels.log_prob, labels.tokens, out)?);
     }
     hypothesis(session.greedy(&Options::default())?, out)?;
-    for found in session.beam(&Options { beam_size: BEAM, ..Options::default() })?.iter() {
+    let all = Options { beam_size: BEAM, num_hypotheses: BEAM, ..Options::default() };
+    for found in session.beam(&all)?.iter() {
         hypothesis(found, out)?;
     }
     if model.task() == Task::Generate {

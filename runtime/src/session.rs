@@ -330,7 +330,7 @@ impl<'m, 'b> Session<'m, 'b> {
         Ok(hypothesis(&finished, self.history, row_len))
     }
 
-    /// The best targets of a beam search with `options.beam_size` hypotheses.
+    /// The `options.num_hypotheses` best targets of a beam search with `options.beam_size` hypotheses.
     ///
     /// # Errors
     /// [`RunError::Beam`] when the session was not planned for that width; else as [`greedy`](Self::greedy).

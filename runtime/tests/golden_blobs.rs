@@ -107,7 +107,9 @@ fn golden_blobs_answer_as_they_did() {
                     (drawn.tokens.to_vec(), drawn.score)
                 }
                 _ => {
-                    let found = session.beam(&Options { beam_size, ..Options::default() }).unwrap();
+                    let found = session
+                        .beam(&Options { beam_size, num_hypotheses: beam_size, ..Options::default() })
+                        .unwrap();
                     (found.best().tokens.to_vec(), found.best().score)
                 }
             };

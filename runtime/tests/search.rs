@@ -119,7 +119,8 @@ fn a_beam_that_holds_everything_is_exhaustive_search() {
         for seed in 0..300 {
             for length_penalty in [0.0, 0.5, 1.0] {
                 let mut history = vec![0; 16 * limit];
-                let options = Options { beam_size: 8, length_penalty, ..Options::default() };
+                let options =
+                    Options { beam_size: 8, num_hypotheses: 8, length_penalty, ..Options::default() };
                 let found = beam(&mut Toy::new(seed, vocabulary), &mut history, &options).unwrap();
                 let score = |(tokens, lp, complete): &(Vec<u16>, f64, bool)| {
                     lp / ((tokens.len() + *complete as usize) as f64).powf(length_penalty as f64)
@@ -136,6 +137,82 @@ fn a_beam_that_holds_everything_is_exhaustive_search() {
                     assert_eq!(found[0].complete, want[0].2);
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn a_search_for_few_finds_the_first_of_a_search_for_all() {
+    for seed in 0..300 {
+        let search = |history: &mut [u16], num_hypotheses| {
+            let options = Options { beam_size: 8, num_hypotheses, length_penalty: 0.0, ..Options::default() };
+            beam(&mut Toy::new(seed, 2), history, &options).unwrap()
+        };
+        let (mut all, mut few) = ([0; 16 * 7], [0; 16 * 7]);
+        let of_all = search(&mut all, 8);
+        for wanted in 1..8 {
+            let found = search(&mut few, wanted);
+            assert_eq!(found.len(), wanted as usize);
+            for (f, a) in found.iter().zip(&of_all) {
+                assert_eq!(
+                    (tokens(&few, 7, f), f.log2_prob),
+                    (tokens(&all, 7, a), a.log2_prob),
+                    "seed {seed}"
+                );
+            }
+        }
+    }
+}
+
+/// Token 1, all but certain, ten times; then the end. Before it, the end is the likeliest of the others.
+struct Certain {
+    lens: [usize; 8],
+    logits: [Cell<i16>; 6],
+}
+
+impl Decoder for Certain {
+    fn lanes(&self) -> usize {
+        1
+    }
+
+    fn step(&mut self, hypotheses: &[(u8, u16)]) -> Result<(), RunError> {
+        for &(row, token) in hypotheses {
+            let len = &mut self.lens[row as usize];
+            *len += usize::from(token != SOS);
+            let next = if *len < 10 { 1 } else { EOS };
+            self.logits.iter().for_each(|logit| logit.set(0));
+            self.logits[EOS as usize].set(1 << BITS);
+            self.logits[next as usize].set(9 << BITS);
+        }
+        Ok(())
+    }
+
+    fn logits(&self, _: usize) -> (&[Cell<i16>], u32) {
+        (&self.logits, BITS)
+    }
+
+    fn copy(&mut self, from: usize, to: usize) -> Result<(), RunError> {
+        self.lens[to] = self.lens[from];
+        Ok(())
+    }
+
+    fn marks(&self) -> (u16, u16) {
+        (SOS, EOS)
+    }
+}
+
+#[test]
+fn ends_that_come_too_early_do_not_end_the_search() {
+    for beam_size in 2..=8 {
+        for num_hypotheses in 1..=beam_size {
+            let mut certain = Certain { lens: [0; 8], logits: [const { Cell::new(0) }; 6] };
+            let mut history = [0; 16 * 16];
+            let options = Options { beam_size, num_hypotheses, ..Options::default() };
+            let mut found = Fixed::<Finished, MAX_BEAM>::new();
+            let history = &mut history[..32 * beam_size as usize];
+            kinglet::decode::beam(&mut certain, history, &options, &mut found).unwrap();
+            assert_eq!(tokens(history, 16, &found[0]), [1; 10], "{num_hypotheses} of {beam_size}");
+            assert_eq!(found.len(), num_hypotheses as usize);
         }
     }
 }
@@ -160,7 +237,7 @@ fn every_hypothesis_is_scored_as_its_own_tokens() {
     for seed in 0..200 {
         for beam_size in 2..=8u8 {
             let mut history = vec![0; 2 * beam_size as usize * 10];
-            let options = Options { beam_size, ..Options::default() };
+            let options = Options { beam_size, num_hypotheses: beam_size, ..Options::default() };
             let found = beam(&mut Toy::new(seed, 7), &mut history, &options).unwrap();
             assert!(!found.is_empty() && found.len() <= beam_size as usize);
             assert!(found.is_sorted_by(|a, b| a.score >= b.score));
@@ -193,7 +270,8 @@ fn the_callback_stops_and_the_minimum_length_holds() {
         let f = greedy(&mut Toy::new(seed, 5), &mut history, &options, &mut stop).unwrap();
         assert_eq!((f.len, f.complete), (3, false));
         let mut history = [0; 8 * 20];
-        let options = Options { beam_size: 4, min_len: 5, max_len: 9, ..Options::default() };
+        let options =
+            Options { beam_size: 4, num_hypotheses: 4, min_len: 5, max_len: 9, ..Options::default() };
         for f in beam(&mut Toy::new(seed, 5), &mut history, &options).unwrap() {
             assert!((5..=9).contains(&f.len), "{f:?}");
         }

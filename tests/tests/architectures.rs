@@ -23,7 +23,9 @@ fn answers(trained: &Trained, model: &Model<'_>) -> Vec<(Vec<u16>, u32)> {
             continue;
         }
         for beam_size in [1, 3] {
-            let found = session.beam(&Options { beam_size, ..Options::default() }).unwrap();
+            let found = session
+                .beam(&Options { beam_size, num_hypotheses: beam_size, ..Options::default() })
+                .unwrap();
             all.extend(found.iter().map(|h| (h.tokens.to_vec(), h.score.to_bits())));
         }
     }

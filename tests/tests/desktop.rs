@@ -16,7 +16,8 @@ fn outputs(blob: &[u8]) -> (Vec<(Vec<u16>, u32)>, Vec<i16>) {
     let (mut found, mut logits) = (Vec::new(), Vec::new());
     for text in ["abcab", "d", "bad cab", "eeedcbaee"] {
         session.read_text(text.as_bytes()).unwrap();
-        let hypotheses = session.beam(&Options { beam_size: 3, ..Options::default() }).unwrap();
+        let hypotheses =
+            session.beam(&Options { beam_size: 3, num_hypotheses: 3, ..Options::default() }).unwrap();
         let here: Vec<_> = hypotheses.iter().map(|h| (h.tokens.to_vec(), h.score.to_bits())).collect();
         session.force(&here[0].0, |_, row| logits.extend(row.iter().map(|l| l.get()))).unwrap();
         found.extend(here);

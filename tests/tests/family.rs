@@ -54,7 +54,7 @@ fn answers(blob: &[u8]) -> Vec<(Vec<u16>, u32)> {
         let greedy = session.greedy(&Options::default()).unwrap();
         answers.push((greedy.tokens.to_vec(), greedy.score.to_bits()));
         for beam_size in 1..=3 {
-            let options = Options { beam_size, ..Options::default() };
+            let options = Options { beam_size, num_hypotheses: beam_size, ..Options::default() };
             let found = session.beam(&options).unwrap();
             answers.extend(found.iter().map(|h| (h.tokens.to_vec(), h.score.to_bits())));
             if let Ok(found) = session.beam_covering(&options, 0.3) {
@@ -259,7 +259,7 @@ fn coverage_is_what_attention_left_out() {
     let blob = blob(Network::Cosine, Layout::Pairs, Kind::Int8, 9, 8).unwrap();
     let model = Model::from_bytes(&blob).unwrap();
     let mut ram = Arena::<40_000>::new();
-    let options = Options { beam_size: 3, length_penalty: 0.0, ..Options::default() };
+    let options = Options { beam_size: 3, num_hypotheses: 3, length_penalty: 0.0, ..Options::default() };
     let mut session = Session::new(&model, &mut ram, model.limits(3)).unwrap();
     session.read_text(b"abcde").unwrap();
     assert_eq!(session.beam_covering(&options, 0.2).err(), Some(RunError::Coverage), "not planned");

@@ -39,7 +39,7 @@ proptest! {
         prop_assert!(greedy.tokens.len() <= target as usize);
         let bits = (greedy.tokens.to_vec(), greedy.score.to_bits());
         for beam_size in 1..=beam {
-            let found = session.beam(&Options { beam_size, ..Options::default() }).unwrap();
+            let found = session.beam(&Options { beam_size, num_hypotheses: beam_size, ..Options::default() }).unwrap();
             let best = found.best();
             prop_assert!(found.iter().count() <= beam_size as usize && best.score.is_finite());
             if beam_size == 1 {
@@ -67,7 +67,7 @@ fn of_task(session: &mut Session<'_, '_>, model: &Model<'_>, limits: Limits) -> 
         answers.push((drawn.tokens.to_vec(), drawn.score.to_bits()));
     }
     for beam_size in 1..=limits.beam {
-        let options = Options { beam_size, ..Options::default() };
+        let options = Options { beam_size, num_hypotheses: beam_size, ..Options::default() };
         let found = session.beam(&options).unwrap();
         answers.extend(found.iter().map(|h| (h.tokens.to_vec(), h.score.to_bits())));
         match session.beam_covering(&options, 0.5) {
@@ -138,7 +138,9 @@ fn answers(model: &Model<'_>, limits: Limits, texts: &[&[u8]]) -> Vec<(Vec<u16>,
         let tokens = best.tokens.to_vec();
         answers.push((tokens.clone(), best.score.to_bits()));
         for beam_size in 1..=limits.beam {
-            let found = session.beam(&Options { beam_size, ..Options::default() }).unwrap();
+            let found = session
+                .beam(&Options { beam_size, num_hypotheses: beam_size, ..Options::default() })
+                .unwrap();
             answers.extend(found.iter().map(|h| (h.tokens.to_vec(), h.score.to_bits())));
         }
         session

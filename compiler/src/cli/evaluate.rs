@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             Usage(format!("a blob is scored by its texts; kinglet-train evaluate gives {name}")).into()
         );
     }
-    let how = args.decoding.how(model.limits(1).target)?;
+    let how = args.decoding.how(1, model.limits(1).target)?;
     let sources: Vec<&str> = corpus::group(&pairs).iter().map(|case| case.source).collect();
     let answers = desktop::decode_all(&model, &sources, how, threads)?;
 

@@ -27,11 +27,11 @@ pub struct DecodingArgs {
 }
 
 impl DecodingArgs {
-    /// The options of a search with a model whose planned target length is `max_target`.
+    /// The options of a search for `num_hypotheses` targets with a model whose planned target length is `max_target`.
     ///
     /// # Errors
     /// [`Usage`] when the lengths exclude each other or the penalty is out of range.
-    pub fn search(&self, max_target: u16) -> Result<Options, Usage> {
+    pub fn search(&self, num_hypotheses: u8, max_target: u16) -> Result<Options, Usage> {
         let max_len = self.max_decoding_length.unwrap_or(max_target);
         let min_len = self.min_decoding_length;
         if min_len > max_len {
@@ -42,15 +42,16 @@ impl DecodingArgs {
         if !(0.0..=10.0).contains(&self.length_penalty) {
             return Err(Usage(format!("--length-penalty must be 0 to 10, found {}", self.length_penalty)));
         }
-        Ok(Options { beam_size: self.beam_size, length_penalty: self.length_penalty, min_len, max_len })
+        let (beam_size, length_penalty) = (self.beam_size, self.length_penalty);
+        Ok(Options { beam_size, num_hypotheses, length_penalty, min_len, max_len })
     }
 
     /// Likewise, with the coverage penalty.
     ///
     /// # Errors
     /// As [`DecodingArgs::search`].
-    pub fn how(&self, max_target: u16) -> Result<How, Usage> {
-        let options = self.search(max_target)?;
+    pub fn how(&self, num_hypotheses: u8, max_target: u16) -> Result<How, Usage> {
+        let options = self.search(num_hypotheses, max_target)?;
         let penalty = self.coverage_penalty;
         if !(0.0..=10.0).contains(&penalty) {
             return Err(Usage(format!("--coverage-penalty must be 0 to 10, found {penalty}")));
@@ -93,7 +94,7 @@ impl SamplingArgs {
         if !given.contains(&true) {
             return Ok(None);
         }
-        let Options { min_len, max_len, .. } = decoding.search(max_target)?;
+        let Options { min_len, max_len, .. } = decoding.search(1, max_target)?;
         let default = Sampling::default();
         let (temperature, top_p) =
             (sampling_temperature.unwrap_or(default.temperature), sampling_topp.unwrap_or(default.top_p));
@@ -141,12 +142,12 @@ mod tests {
 
     fn search(args: &[&str]) -> Result<Options, String> {
         let command = Command::try_parse_from([&["x"], args].concat()).map_err(|e| e.to_string())?;
-        command.decoding.search(40).map_err(|e| e.to_string())
+        command.decoding.search(1, 40).map_err(|e| e.to_string())
     }
 
     #[test]
     fn contradictions_and_ranges_are_refused() {
-        let default = Options { beam_size: 4, length_penalty: 1.0, min_len: 0, max_len: 40 };
+        let default = Options { beam_size: 4, length_penalty: 1.0, max_len: 40, ..Options::default() };
         assert_eq!(search(&[]).unwrap(), default);
         assert!(search(&["--min-decoding-length", "41"]).unwrap_err().contains("40"));
         assert!(search(&["--beam-size", "0"]).is_err());
@@ -154,6 +155,6 @@ mod tests {
         assert!(search(&["--length-penalty", "nan"]).unwrap_err().contains("0 to 10"));
         assert!(search(&["--length-penalty", "-0.5"]).is_err());
         let command = Command::try_parse_from(["x", "--coverage-penalty", "11"]).unwrap();
-        assert!(command.decoding.how(40).unwrap_err().to_string().contains("0 to 10"));
+        assert!(command.decoding.how(1, 40).unwrap_err().to_string().contains("0 to 10"));
     }
 }

@@ -45,7 +45,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let image = Image::read(&args.blob)?;
     let model = image.model();
     let longest = model.limits(1).target;
-    let how = args.decoding.how(longest)?;
     let drawn = args.sampling.draw(&args.decoding, longest, 0)?.is_some();
     if drawn && model.task() == Task::Label {
         return Err(
@@ -61,7 +60,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut runner = Runner {
         args,
         model,
-        how,
+        how: args.decoding.how(wanted, longest)?,
         wanted: usize::from(wanted),
         buffer: Buffer::default(),
         line: 0,

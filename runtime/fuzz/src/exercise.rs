@@ -70,6 +70,7 @@ pub fn exercise(model: &Model<'_>, control: &[u8; CONTROL]) {
     }
     let options = Options {
         beam_size: width % 10,
+        num_hypotheses: width / 10,
         length_penalty: [1.0, 0.0, 0.5, 10.0, f32::NAN, -1.0, 0.999, 3.3][usize::from(penalty % 8)],
         min_len: u16::from(min % 4),
         max_len: if max & 1 == 0 { u16::MAX } else { u16::from(max >> 1 & 7) },
@@ -90,7 +91,7 @@ pub fn exercise(model: &Model<'_>, control: &[u8; CONTROL]) {
     if what & 16 == 0
         && let Ok(found) = session.beam(&options)
     {
-        assert!(found.iter().count() <= usize::from(options.beam_size));
+        assert!(found.iter().count() <= usize::from(options.beam_size.min(options.num_hypotheses.max(1))));
         for hypothesis in found.iter() {
             assert!(hypothesis.tokens.len() <= usize::from(limits.target) && hypothesis.score.is_finite());
             assert!(hypothesis.tokens.iter().all(|&id| id < model.target().size()));

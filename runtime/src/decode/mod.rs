@@ -54,6 +54,8 @@ pub trait Decoder {
 pub struct Options {
     /// Hypotheses kept alive, 1 to 8; 1 is greedy.
     pub beam_size: u8,
+    /// Hypotheses wanted of a beam, at most its size: a search for one ends sooner than a search for more.
+    pub num_hypotheses: u8,
     /// Exponent of the length in the score, 0 to 10.
     pub length_penalty: f32,
     /// The end mark is not considered before this many tokens.
@@ -64,7 +66,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { beam_size: 1, length_penalty: 1.0, min_len: 0, max_len: u16::MAX }
+        Self { beam_size: 1, num_hypotheses: 1, length_penalty: 1.0, min_len: 0, max_len: u16::MAX }
     }
 }
 

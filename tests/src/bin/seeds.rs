@@ -132,7 +132,11 @@ fn golden(dir: &Path) -> Result<usize> {
                     (drawn.tokens.to_vec(), drawn.score.to_bits())
                 }
                 _ => {
-                    let found = session.beam(&Options { beam_size, ..Options::default() })?;
+                    let found = session.beam(&Options {
+                        beam_size,
+                        num_hypotheses: beam_size,
+                        ..Options::default()
+                    })?;
                     (found.best().tokens.to_vec(), found.best().score.to_bits())
                 }
             };
