@@ -6,10 +6,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use kinglet_train::config::{AttentionKind, Bridge, Cell as CellKind, CharactersKind, ModelConfig, Tokens};
-use kinglet_train::model::{Batch, EOS, Seq2Seq, StepOptions};
+use kinglet_train::model::{Batch, EOS, Seq2Seq, StepOptions, UNK};
 use kinglet_train::nn::random::Random;
 use kinglet_train::optim::{Adam, clip_grad_norm};
-use kinglet_train::vocab::Vocab;
+use kinglet_train::vocab::{Encoded, Vocab};
 
 /// The system's allocator, which counts what each thread asks for.
 struct Counting;
@@ -39,9 +39,12 @@ fn batches(random: &mut Random) -> Vec<Batch> {
         ids.push(EOS);
         ids
     };
+    // Every source begins with a word that the vocabulary does not know.
+    let source =
+        |ids: Vec<u32>| Encoded { unknown: vec![format!("x{}", ids.len())], ids: [vec![UNK], ids].concat() };
     let mut side = || -> Vec<Vec<u32>> { (0..24).map(|_| sentence()).collect() };
-    let sources = |side: Vec<Vec<u32>>| side.into_iter().map(Into::into).collect();
-    (0..6).map(|_| Batch { sources: sources(side()), targets: side() }).collect()
+    let mut batch = || Batch { sources: side().into_iter().map(source).collect(), targets: side() };
+    (0..6).map(|_| batch()).collect()
 }
 
 #[test]

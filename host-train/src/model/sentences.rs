@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::config::ModelConfig;
 use crate::model::{SOS, UNK};
 use crate::nn::buffer::Buffer;
+use crate::nn::characters::Letters;
 use crate::nn::dropout::Dropout;
 use crate::nn::embedding::{Embedding, Tokens};
 use crate::nn::packed::Packed;
@@ -21,8 +22,8 @@ pub(super) struct Sentences {
     pub(super) names: Buffer<usize>,
     /// Id of each packed row; of frames, all their numbers.
     pub(super) ids: Buffer<u32>,
-    /// Where letters are read: the words that ids beyond the vocabulary stand for.
-    pub(super) words: Vec<String>,
+    /// Where letters are read: those of the words that ids beyond the vocabulary stand for.
+    pub(super) letters: Letters,
 }
 
 impl Sentences {
@@ -52,14 +53,14 @@ impl Sentences {
             }
         }
         let names = order.iter().map(|&i| names[i]).collect();
-        Self { seq, order, names, ids, words: Vec::new() }
+        Self { seq, order, names, ids, letters: Letters::default() }
     }
 
     /// Sentences of one token each, in their order.
     pub(super) fn of_one_token(ids: &[u32]) -> Self {
         let order: Buffer<usize> = (0..ids.len()).collect();
         let seq = Packed::new(Buffer::filled(ids.len(), 1));
-        Self { seq, names: order.clone(), order, ids: Buffer::copy(ids), words: Vec::new() }
+        Self { seq, names: order.clone(), order, ids: Buffer::copy(ids), letters: Letters::default() }
     }
 
     /// The same sentences without so many of their last tokens, whose ids are to be filled in.
@@ -67,7 +68,7 @@ impl Sentences {
         let lengths = self.seq.lengths().iter().map(|length| length.saturating_sub(tokens));
         let seq = Packed::new(lengths.collect::<Buffer<usize>>());
         let ids = Buffer::filled(seq.rows(), UNK);
-        Self { seq, order: self.order.clone(), names: self.names.clone(), ids, words: Vec::new() }
+        Self { seq, order: self.order.clone(), names: self.names.clone(), ids, letters: Letters::default() }
     }
 
     /// The vectors of all ids; where dropout leaves them alone those of the tokens, each once if that pays.
@@ -101,7 +102,7 @@ impl Sentences {
             ids[self.seq.rows_of(t..t + 1)].copy_from_slice(&self.ids[before..before + self.seq.batch(t)]);
         }
         let (seq, order, names) = (self.seq.clone(), self.order.clone(), self.names.clone());
-        Self { seq, order, names, ids, words: Vec::new() }
+        Self { seq, order, names, ids, letters: Letters::default() }
     }
 }
 

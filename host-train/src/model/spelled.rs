@@ -1,6 +1,5 @@
 //! What an encoder that reads letters makes of words: an embedding and features of their spelling beside it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::EncoderConfig;
@@ -51,35 +50,46 @@ impl Speller {
     /// Packs the sources of a batch that `names` counts up; words that the vocabulary does not know get ids beyond it.
     pub(super) fn read<S: Sentence>(&self, batch: &[S], names: &[usize]) -> Sentences {
         let known = self.spelling.words() as u32;
-        let (mut words, mut ids) = (Vec::new(), HashMap::new());
-        let mut beyond = |word| {
-            *ids.entry(word).or_insert_with(|| {
-                words.push(String::clone(word));
-                known + words.len() as u32 - 1
-            })
-        };
-        let mut read = |&name: &usize| -> Vec<u32> {
-            let mut unknown = batch[name].unknown().iter();
-            let read = |&id: &u32| match id {
-                UNK => unknown.next().map_or(UNK, &mut beyond),
-                id if id < known => id,
-                _ => UNK,
-            };
-            batch[name].ids().iter().map(read).collect()
-        };
-        let sentences: Vec<Vec<u32>> = names.iter().map(&mut read).collect();
-        Sentences { words, ..Sentences::with(names, 1, |i| &sentences[i], |id| id) }
+        // By sentence and number, equal ones side by side; a word's id is the place of the first.
+        let mut unknown = Buffer::default();
+        for &name in names {
+            (0..batch[name].unknown().len()).for_each(|number| unknown.push((name, number)));
+        }
+        let word = |&(name, number): &(usize, usize)| &batch[name].unknown()[number];
+        unknown.sort_unstable_by(|a, b| word(a).cmp(word(b)));
+        let mut letters = Letters::default();
+        for (at, one) in unknown.iter().enumerate() {
+            if at == 0 || word(one) != word(&unknown[at - 1]) {
+                self.spelling.append_word(word(one), self.max_len, &mut letters.ids);
+            }
+            letters.ends.push(letters.ids.len());
+        }
+        let place = |text: &String| known + unknown.partition_point(|one| word(one) < text) as u32;
+        let (mut ids, mut ends) = (Buffer::default(), Buffer::default());
+        for &name in names {
+            let mut own = batch[name].unknown().iter();
+            for &id in batch[name].ids() {
+                ids.push(match id {
+                    UNK => own.next().map_or(UNK, place),
+                    id if id < known => id,
+                    _ => UNK,
+                });
+            }
+            ends.push(ids.len());
+        }
+        let sentence = |i: usize| &ids[if i == 0 { 0 } else { ends[i - 1] }..ends[i]];
+        Sentences { letters, ..Sentences::with(names, 1, sentence, |id| id) }
     }
 
     /// Features of the words of sentences, each once.
     pub(super) fn forward(&self, weights: Weights<'_>, sources: &Sentences) -> Spelled {
         let known = self.spelling.words();
-        let words = Tokens::distinct(&sources.ids, known + sources.words.len());
+        let words = Tokens::distinct(&sources.ids, known + sources.letters.ends.len());
         let mut letters = Letters::default();
         for &id in words.ids.iter() {
             match (id as usize).checked_sub(known) {
                 None => self.spelling.append(id, self.max_len, &mut letters.ids),
-                Some(at) => self.spelling.append_word(&sources.words[at], self.max_len, &mut letters.ids),
+                Some(at) => letters.ids.extend_from_slice(sources.letters.word(at)),
             }
             letters.ends.push(letters.ids.len());
         }

@@ -29,7 +29,7 @@ macro_rules! element {
         }
     )*};
 }
-element!(f32, f64, u32, usize);
+element!(f32, f64, u32, usize, (usize, usize));
 
 /// A slice on recycled memory.
 pub struct Buffer<T: Element = f32> {

@@ -36,9 +36,16 @@ pub struct Letters {
 }
 
 impl Letters {
+    /// The letters of a word.
+    ///
+    /// # Panics
+    /// When there are not so many words.
+    pub fn word(&self, at: usize) -> &[u32] {
+        &self.ids[if at == 0 { 0 } else { self.ends[at - 1] }..self.ends[at]]
+    }
+
     fn words(&self) -> impl Iterator<Item = &[u32]> {
-        let starts = std::iter::once(&0).chain(self.ends.iter());
-        starts.zip(self.ends.iter()).map(|(&start, &end)| &self.ids[start..end])
+        (0..self.ends.len()).map(|at| self.word(at))
     }
 }
 
