@@ -167,7 +167,8 @@ pub fn dot4(layout: Layout, bits: Bits, stream: &[u8], columns: &Columns<'_>) ->
             Bits::Int4 => kinglet_pairs_sums_int4(&run),
         }
     }
-    Some(corrected(bits, sums, columns.total))
+    correct(bits, &mut sums, columns.total);
+    Some(sums)
 }
 
 /// [`dot4`] of two interleaved vectors, whatever the alignment.
@@ -184,15 +185,17 @@ pub fn dot4_two(bits: Bits, stream: &[u8], pair: &[i16], totals: [i32; 2]) -> [[
             Bits::Int4 => kinglet_pairs_two_sums_int4(&run),
         }
     }
-    let ([first, second], [a, b]) = (sums, totals);
-    [corrected(bits, first, a), corrected(bits, second, b)]
+    for (sums, total) in sums.iter_mut().zip(totals) {
+        correct(bits, sums, total);
+    }
+    sums
 }
 
-/// Sums without the offset of the nibbles of rows 1 to 3, which was multiplied with every column.
-fn corrected(bits: Bits, [a, b, c, d]: [i32; ROWS], total: i32) -> [i32; ROWS] {
-    match bits {
-        Bits::Int8 => [a, b, c, d],
-        Bits::Int4 => [a, b.wrapping_sub(total << 3), c.wrapping_sub(total << 3), d.wrapping_sub(total << 3)],
+/// Takes the offset of the nibbles, which was multiplied with every column, from the sums of rows 1 to 3.
+#[inline(always)]
+fn correct(bits: Bits, [_, offset @ ..]: &mut [i32; ROWS], total: i32) {
+    if bits == Bits::Int4 {
+        offset.iter_mut().for_each(|sum| *sum = sum.wrapping_sub(total << 3));
     }
 }
 

@@ -146,8 +146,8 @@ pub fn project(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
     if tiles::project(rows, columns, to) {
         return;
     }
-    let total = |values: &[i16]| [total(values)];
-    by_runs(rows, columns.values, [columns.total], [to], total, |stream, values, [total]| {
+    let add = |values: &[i16]| [total(values)];
+    by_runs(rows, columns.values, [columns.total], [to], add, |rows, stream, values, [total]| {
         [dot4(rows.layout, rows.bits, stream, &Columns { values, total })]
     });
 }
@@ -157,7 +157,7 @@ pub fn project(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
 pub fn project_two(rows: &Rows<'_>, pair: &[i16], totals: [i32; LANES], to: [&[Cell<i16>]; LANES]) {
     #[cfg(arm_dsp)]
     if !arm_dsp::project_two(rows, pair, totals, to) {
-        by_runs(rows, pair, totals, to, totals_two, |stream, pair, totals| {
+        by_runs(rows, pair, totals, to, totals_two, |rows, stream, pair, totals| {
             arm_dsp::dot4_two(rows.bits, stream, pair, totals)
         });
     }
@@ -183,7 +183,7 @@ fn by_runs<const N: usize>(
     totals: [i32; N],
     to: [&[Cell<i16>]; N],
     add: impl Fn(&[i16]) -> [i32; N],
-    dot4: impl Fn(&[u8], &[i16], [i32; N]) -> [[i32; ROWS]; N],
+    dot4: impl Fn(&Rows<'_>, &[u8], &[i16], [i32; N]) -> [[i32; ROWS]; N],
 ) {
     let len = values.len() / N;
     let mut kept = [[0; N]; KEPT];
@@ -219,7 +219,7 @@ fn by_runs<const N: usize>(
                 None => add(values),
             };
             (at, number) = (at + run, number + 1);
-            for (sums, parts) in sums.iter().zip(dot4(stream, values, totals)) {
+            for (sums, parts) in sums.iter().zip(&dot4(rows, stream, values, totals)) {
                 for ((sum, part), factor) in sums.iter().zip(parts).zip(factors) {
                     sum.set(sum.get().wrapping_add(part.wrapping_mul(*factor as i32)));
                 }
