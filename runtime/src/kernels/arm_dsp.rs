@@ -138,6 +138,7 @@ pub fn project(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) -> bool
 }
 
 /// Whole rows of results of two interleaved vectors; false when this kernel does not do them.
+#[cfg_attr(mve, inline(never))]
 pub fn project_two(rows: &Rows<'_>, pair: &[i16], totals: [i32; 2], to: [&[Cell<i16>]; 2]) -> bool {
     let [_, second] = to;
     let Some(job) = Job::new(rows, pair, to, second.as_ptr() as u32, totals.map(|total| total << 3)) else {

@@ -146,8 +146,14 @@ pub fn project(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
     if tiles::project(rows, columns, to) {
         return;
     }
+    project_runs(rows, columns, to);
+}
+
+/// [`project`] by any core. What it needs is not to be computed before the cores' own kernels are asked.
+#[inline(never)]
+fn project_runs(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
     let add = |values: &[i16]| [total(values)];
-    by_runs(rows, columns.values, [columns.total], [to], add, |rows, stream, values, [total]| {
+    by_runs(rows, columns.values, [columns.total], [to], add, |stream, values, [total]| {
         [dot4(rows.layout, rows.bits, stream, &Columns { values, total })]
     });
 }
@@ -157,12 +163,19 @@ pub fn project(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
 pub fn project_two(rows: &Rows<'_>, pair: &[i16], totals: [i32; LANES], to: [&[Cell<i16>]; LANES]) {
     #[cfg(arm_dsp)]
     if !arm_dsp::project_two(rows, pair, totals, to) {
-        by_runs(rows, pair, totals, to, totals_two, |rows, stream, pair, totals| {
-            arm_dsp::dot4_two(rows.bits, stream, pair, totals)
-        });
+        project_two_runs(rows, pair, totals, to);
     }
     #[cfg(not(arm_dsp))]
     let _ = (rows, pair, totals, to);
+}
+
+/// [`project_two`] likewise.
+#[cfg(arm_dsp)]
+#[inline(never)]
+fn project_two_runs(rows: &Rows<'_>, pair: &[i16], totals: [i32; LANES], to: [&[Cell<i16>]; LANES]) {
+    by_runs(rows, pair, totals, to, totals_two, |stream, pair, totals| {
+        arm_dsp::dot4_two(rows.bits, stream, pair, totals)
+    });
 }
 
 /// Whether this core computes two vectors at once; they are then interleaved, two columns at a time.
@@ -176,14 +189,14 @@ const KEPT: usize = if cfg!(all(arm_dsp, not(mve))) { 32 } else { 0 };
 /// Products of one vector, or of several that are interleaved, stream by stream and run by run: groups with multipliers, long
 /// rows, and layouts that are another core's. `totals` are the sums of all columns, `add` counts those of a run, and `dot4` the
 /// sums of a stream's rows over a run, given the run's totals.
-#[inline(never)]
+#[inline]
 fn by_runs<const N: usize>(
     rows: &Rows<'_>,
     values: &[i16],
     totals: [i32; N],
     to: [&[Cell<i16>]; N],
     add: impl Fn(&[i16]) -> [i32; N],
-    dot4: impl Fn(&Rows<'_>, &[u8], &[i16], [i32; N]) -> [[i32; ROWS]; N],
+    dot4: impl Fn(&[u8], &[i16], [i32; N]) -> [[i32; ROWS]; N],
 ) {
     let len = values.len() / N;
     let mut kept = [[0; N]; KEPT];
@@ -219,7 +232,7 @@ fn by_runs<const N: usize>(
                 None => add(values),
             };
             (at, number) = (at + run, number + 1);
-            for (sums, parts) in sums.iter().zip(&dot4(rows, stream, values, totals)) {
+            for (sums, parts) in sums.iter().zip(&dot4(stream, values, totals)) {
                 for ((sum, part), factor) in sums.iter().zip(parts).zip(factors) {
                     sum.set(sum.get().wrapping_add(part.wrapping_mul(*factor as i32)));
                 }
