@@ -21,14 +21,17 @@ pub struct Hypothesis {
     pub attention: Vec<Vec<f32>>,
 }
 
-/// What a finished hypothesis does to the beam.
+/// What a finished hypothesis does to the beam, and when the search ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Flavour {
-    /// The beam keeps its width: as many hypotheses live on as before (fairseq).
+    /// The beam keeps its width; the search ends when as many as it is wide are finished with scores that no live one has
+    /// (after Huang, Zhao, Ma 2017). What blobs do.
     #[default]
+    Best,
+    /// The beam keeps its width; the search ends when as many as it is wide are finished (Ott et al. 2019, fairseq).
     Keep,
-    /// The beam narrows by one (Bahdanau, Cho, Bengio 2015).
+    /// The beam narrows by one until nothing is left of it (Bahdanau, Cho, Bengio 2015).
     Shrink,
 }
 
@@ -55,7 +58,7 @@ impl Default for SearchOptions {
     fn default() -> Self {
         Self {
             beam_size: 4,
-            flavour: Flavour::Keep,
+            flavour: Flavour::default(),
             length_penalty: 1.0,
             max_len: 64,
             min_len: 0,
@@ -76,11 +79,11 @@ pub fn greedy<'a>(model: impl Into<Ensemble<'a>>, sources: &[Vec<u32>], max_len:
 /// Beam search; the hypotheses of each source, best first.
 ///
 /// Candidates are the live hypotheses times the vocabulary, ranked by log-probability, then hypothesis, then
-/// id. With [`Flavour::Keep`], of the first `2 * beam_size` those among the first `beam_size` that end are finished
-/// while fewer than `beam_size` are, and the first `beam_size` that do not end live on. With [`Flavour::Shrink`], of as
-/// many as are not finished yet those that end are finished and the others live on. The search
-/// stops when `beam_size` are finished; those alive with `max_len` tokens count as finished without an end
-/// mark. Sources are spread over the machine's cores, which changes no result.
+/// id. Of the first `2 * beam_size` those among the first `beam_size` that end are finished, and the first `beam_size` that do
+/// not end live on; with [`Flavour::Shrink`], of as many as are not finished yet those that end are finished and the others
+/// live on. The search stops when `beam_size` are finished, or with [`Flavour::Best`], which keeps the best `beam_size` of
+/// them, when each of these scores at least what the best live one would if it ended as long as it is.
+/// Those alive with `max_len` tokens count as finished without an end mark. Sources are spread over the machine's cores, which changes no result.
 ///
 /// A model that labels gives each source the one hypothesis of its most probable labels, whatever the options.
 pub fn beam<'a>(
@@ -183,17 +186,27 @@ impl Beam {
         };
         // How many of the best may end, and how many may live on.
         let (ending, living) = match options.flavour {
-            Flavour::Keep => (size, 2 * size),
+            Flavour::Best | Flavour::Keep => (size, 2 * size),
             Flavour::Shrink => (size - self.done.len(), size - self.done.len()),
         };
         for candidate in best.iter().take(ending).filter(|c| c.id == EOS) {
-            if self.done.len() < size {
+            if options.flavour == Flavour::Best || self.done.len() < size {
                 self.done.push(extend(candidate).scored(len + 1, options));
             }
         }
+        let over = match options.flavour {
+            Flavour::Best => {
+                self.done.sort_by(|a, b| b.score.total_cmp(&a.score));
+                self.done.truncate(size);
+                let alive = best.iter().find(|c| c.id != EOS).map(|c| score(c.log_prob, len + 1, options));
+                let last = self.done.get(size - 1);
+                last.is_some_and(|last| alive.is_none_or(|alive| last.score >= alive))
+            }
+            Flavour::Keep | Flavour::Shrink => self.done.len() >= size,
+        };
         let mut next = Vec::new();
         let mut live = Vec::new();
-        if self.done.len() < size {
+        if !over {
             for candidate in best.iter().take(living).filter(|c| c.id != EOS).take(size) {
                 let mut hypothesis = extend(candidate);
                 hypothesis.ids.push(candidate.id);
@@ -222,9 +235,13 @@ impl Beam {
 
 impl Hypothesis {
     fn scored(mut self, length: usize, options: &SearchOptions) -> Self {
-        self.score = self.log_prob / (length as f64).powf(f64::from(options.length_penalty));
+        self.score = score(self.log_prob, length, options);
         self
     }
+}
+
+fn score(log_prob: f64, length: usize, options: &SearchOptions) -> f64 {
+    log_prob / (length as f64).powf(f64::from(options.length_penalty))
 }
 
 /// Keeps the best `capacity` candidates in order. Candidates come by parent, then id, so that an equal one

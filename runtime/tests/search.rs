@@ -140,6 +140,61 @@ fn a_beam_that_holds_everything_is_exhaustive_search() {
     }
 }
 
+/// Token 1, all but certain, ten times; then the end. Before it, the end is the likeliest of the others.
+struct Certain {
+    lens: [usize; 8],
+    logits: [Cell<i16>; 6],
+}
+
+impl Decoder for Certain {
+    fn lanes(&self) -> usize {
+        1
+    }
+
+    fn step(&mut self, hypotheses: &[(u8, u16)]) -> Result<(), RunError> {
+        for &(row, token) in hypotheses {
+            let len = &mut self.lens[row as usize];
+            *len += usize::from(token != SOS);
+            let next = if *len < 10 { 1 } else { EOS };
+            self.logits.iter().for_each(|logit| logit.set(0));
+            self.logits[EOS as usize].set(1 << BITS);
+            self.logits[next as usize].set(9 << BITS);
+        }
+        Ok(())
+    }
+
+    fn logits(&self, _: usize) -> (&[Cell<i16>], u32) {
+        (&self.logits, BITS)
+    }
+
+    fn copy(&mut self, from: usize, to: usize) -> Result<(), RunError> {
+        self.lens[to] = self.lens[from];
+        Ok(())
+    }
+
+    fn marks(&self) -> (u16, u16) {
+        (SOS, EOS)
+    }
+}
+
+#[test]
+fn ends_that_come_too_early_do_not_end_the_search() {
+    for beam_size in 2..=8 {
+        for length_penalty in [0.0, 1.0] {
+            let mut certain = Certain { lens: [0; 8], logits: [const { Cell::new(0) }; 6] };
+            let mut history = vec![0; 2 * 16 * beam_size as usize];
+            let options = Options { beam_size, length_penalty, ..Options::default() };
+            let mut found = Fixed::<Finished, MAX_BEAM>::new();
+            kinglet::decode::beam(&mut certain, &mut history, &options, &mut found).unwrap();
+            let all: Vec<_> = found.iter().map(|f| tokens(&history, 16, f)).collect();
+            assert_eq!(all[0], [1; 10], "beam {beam_size}");
+            // The others ended early, each a little less probable than the one before.
+            let lens = all[1..].iter().map(Vec::len);
+            assert!(length_penalty > 0.0 || lens.eq(0..beam_size as usize - 1), "beam {beam_size}: {all:?}");
+        }
+    }
+}
+
 #[test]
 fn a_beam_of_one_is_greedy_to_the_bit() {
     for seed in 0..500 {

@@ -99,45 +99,72 @@ fn a_wide_beam_finds_the_best_of_all_targets() {
     }
 }
 
-#[test]
-fn a_shrinking_beam_finds_what_its_definition_does() {
-    for model in models() {
-        let (beam_size, max_len) = (3, 8);
-        let options = SearchOptions {
-            beam_size,
-            flavour: Flavour::Shrink,
-            max_len,
-            num_hypotheses: beam_size,
-            ..SearchOptions::default()
-        };
-        for (found, source) in beam(&model, &sources(), &options).iter().zip(sources()) {
-            // All continuations of all live hypotheses, sorted; as many looked at as are not finished.
-            let (mut live, mut done) = (vec![(0.0, Vec::new())], Vec::new());
-            for _ in 0..max_len {
-                let mut all: Vec<(f64, Vec<u32>)> = Vec::new();
-                for (_, ids) in &live {
-                    let longer = |id| [&ids[..], &[id]].concat();
-                    all.extend((0..6).map(longer).map(|ids| {
-                        let ended = ids.last() == Some(&EOS);
-                        let tokens = &ids[..ids.len() - usize::from(ended)];
-                        (log_prob(&model, &source, tokens, ended), ids)
-                    }));
-                }
-                all.sort_by(|a, b| b.0.total_cmp(&a.0));
-                all.truncate(beam_size - done.len());
-                let (ended, others) = all.into_iter().partition(|(_, ids)| ids.last() == Some(&EOS));
-                let ended: Vec<_> = ended;
-                done.extend(ended);
-                live = others;
+/// A search by its definition: all continuations of all live hypotheses, sorted. Log-probabilities and ids with the end mark.
+fn defined(
+    flavour: Flavour,
+    wanted: usize,
+    max_len: usize,
+    log_prob: impl Fn(&[u32], bool) -> f64,
+) -> Vec<(f64, Vec<u32>)> {
+    let beam_size = 3;
+    let score = |(log_prob, ids): &(f64, Vec<u32>)| log_prob / ids.len() as f64;
+    let best_first = |done: &mut Vec<(f64, Vec<u32>)>| done.sort_by(|a, b| score(b).total_cmp(&score(a)));
+    let (mut live, mut done) = (vec![(0.0, Vec::new())], Vec::new());
+    for _ in 0..max_len {
+        let mut all: Vec<(f64, Vec<u32>)> = Vec::new();
+        for (_, ids) in &live {
+            let longer = |id| [&ids[..], &[id]].concat();
+            all.extend((0..6).map(longer).map(|ids| {
+                let ended = ids.last() == Some(&EOS);
+                let tokens = &ids[..ids.len() - usize::from(ended)];
+                (log_prob(tokens, ended), ids)
+            }));
+        }
+        all.sort_by(|a, b| b.0.total_cmp(&a.0));
+        if flavour == Flavour::Shrink {
+            all.truncate(beam_size - done.len());
+        }
+        let ends = |(_, ids): &&(f64, Vec<u32>)| ids.last() == Some(&EOS);
+        done.extend(all.iter().take(beam_size).filter(ends).cloned());
+        live = all.iter().filter(|x| !ends(x)).take(beam_size).cloned().collect();
+        if flavour == Flavour::Best {
+            best_first(&mut done);
+            done.truncate(beam_size);
+            if done.len() == beam_size && live.iter().all(|alive| score(alive) <= score(&done[beam_size - 1]))
+            {
+                live.clear();
             }
-            done.extend(live);
-            let score = |(log_prob, ids): &(f64, Vec<u32>)| log_prob / ids.len() as f64;
-            done.sort_by(|a, b| score(b).total_cmp(&score(a)));
-            assert_eq!(found.len(), done.len());
-            for (hypothesis, (log_prob, ids)) in found.iter().zip(&done) {
-                let tokens = ids.strip_suffix(&[EOS]).unwrap_or(ids);
-                assert_eq!(hypothesis.ids, tokens);
-                assert!((hypothesis.log_prob - log_prob).abs() < 1e-4);
+        } else {
+            done.truncate(beam_size);
+            if done.len() == beam_size {
+                live.clear();
+            }
+        }
+    }
+    done.extend(live);
+    best_first(&mut done);
+    done.truncate(wanted);
+    done
+}
+
+#[test]
+fn every_flavour_finds_what_its_definition_does() {
+    let cases = [(Flavour::Best, 1), (Flavour::Best, 3), (Flavour::Keep, 3), (Flavour::Shrink, 3)];
+    for model in models() {
+        for (flavour, num_hypotheses) in cases {
+            let max_len = 8;
+            let options =
+                SearchOptions { beam_size: 3, flavour, max_len, num_hypotheses, ..SearchOptions::default() };
+            for (found, source) in beam(&model, &sources(), &options).iter().zip(sources()) {
+                let expected = defined(flavour, num_hypotheses, max_len, |ids, ended| {
+                    log_prob(&model, &source, ids, ended)
+                });
+                assert_eq!(found.len(), expected.len());
+                for (hypothesis, (log_prob, ids)) in found.iter().zip(&expected) {
+                    let tokens = ids.strip_suffix(&[EOS]).unwrap_or(ids);
+                    assert_eq!(hypothesis.ids, tokens, "{flavour:?}");
+                    assert!((hypothesis.log_prob - log_prob).abs() < 1e-4);
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Beam search that keeps its width: of the best `2B` continuations those that end among the first `B` are finished,
-//! the best `B` others live on; the search ends when `B` are finished (the rule of Ott et al. 2019, fairseq).
+//! the best `B` others live on. The search ends when `B` are finished with scores that no live one has (after Huang, Zhao, Ma
+//! 2017, "When to finish?"). To end it when any `B` are finished is not enough: where the next token is all but certain, the
+//! others of the first `B` are anything, ends too, and would crowd out the one that goes on.
 
 use core::cell::Cell;
 
@@ -17,7 +19,7 @@ struct Live {
     row: u8,
 }
 
-/// A continuation of a live hypothesis (its rank) by a token.
+/// A continuation of a live hypothesis (its row) by a token.
 #[derive(Clone, Copy)]
 struct Candidate {
     log2_prob: i32,
@@ -49,8 +51,8 @@ impl Keep for () {
 /// finished ones'. Leaves the finished ones in `finished`, best score first; ties keep the order in which they were
 /// found.
 ///
-/// Candidates of equal log-probability rank by their parent's rank, then by token id. Hypotheses still alive at the
-/// length limit count as finished.
+/// Candidates of equal log-probability rank by their parents' order, then by token id. A live hypothesis is judged by the score
+/// that it would have if it ended as long as it is. Those still alive at the length limit count as finished.
 ///
 /// # Errors
 /// What the decoder's step returns.
@@ -100,50 +102,86 @@ pub(super) fn keeping<D: Decoder, K: Keep>(
                 let log = LogSoftmax::of(logits, bits);
                 // What no candidate may fall below, once there are enough.
                 let mut least = least(&candidates, 2 * width);
-                let parent = (first + lane) as u8;
                 for (logit, token) in logits.iter().zip(0u16..) {
                     let log2_prob = hypothesis.log2_prob.saturating_add(log.log_prob(logit.get()));
                     if log2_prob <= least || (token == eos && len < options.min_len as usize) {
                         continue;
                     }
-                    insert(&mut candidates, 2 * width, Candidate { log2_prob, token, parent });
+                    insert(
+                        &mut candidates,
+                        2 * width,
+                        Candidate { log2_prob, token, parent: hypothesis.row },
+                    );
                     least = self::least(&candidates, 2 * width);
                 }
             }
             first += lanes;
         }
         for c in candidates.iter().take(width).filter(|c| c.token == eos) {
-            if let Some(parent) = live.get(c.parent as usize).filter(|_| finished.len() < width) {
-                let row = (width + finished.len()) as u8;
-                copy_row(history, parent.row as usize, row as usize, row_len, len);
-                let mut found = Finished::new(row, len, true, c.log2_prob, options.length_penalty);
-                found.score = keep.score(parent.row, found.score);
-                let _ = finished.push(found);
-            }
-        }
-        if finished.len() >= width {
-            live.clear();
-            break;
+            let found = Finished::new(c.parent, len, true, c.log2_prob, options.length_penalty);
+            end(found, finished, history, row_len, width, keep);
         }
         candidates.retain(|c| c.token != eos);
         candidates.truncate(width);
+        if let Some(last) = finished.get(width - 1)
+            && candidates.first().is_none_or(|best| {
+                let longer = Finished::new(0, len + 1, false, best.log2_prob, options.length_penalty);
+                !above(longer.score, last.score)
+            })
+        {
+            live.clear();
+            break;
+        }
         grow(decoder, history, keep, &mut live, &candidates, width, row_len, len)?;
         if live.is_empty() {
             break;
         }
     }
     for hypothesis in &live {
-        if finished.len() < width {
-            let row = (width + finished.len()) as u8;
-            copy_row(history, hypothesis.row as usize, row as usize, row_len, limit);
-            let penalty = options.length_penalty;
-            let mut found = Finished::new(row, limit, false, hypothesis.log2_prob, penalty);
-            found.score = keep.score(hypothesis.row, found.score);
-            let _ = finished.push(found);
-        }
+        let found = Finished::new(hypothesis.row, limit, false, hypothesis.log2_prob, options.length_penalty);
+        end(found, finished, history, row_len, width, keep);
     }
-    sort(finished);
     Ok(())
+}
+
+/// Puts what ended in the row of a live hypothesis among the finished ones, best first, behind its equals, and its tokens in a
+/// row of its own: that of the worst, if there are `width` already and it is better.
+#[inline(never)]
+fn end<K: Keep>(
+    mut found: Finished,
+    finished: &mut Vec<Finished, MAX_BEAM>,
+    history: &mut [u16],
+    row_len: usize,
+    width: usize,
+    keep: &K,
+) {
+    found.score = keep.score(found.row, found.score);
+    let mut row = (width + finished.len()) as u8;
+    if finished.len() >= width {
+        match finished.last() {
+            Some(worst) if above(found.score, worst.score) => row = worst.row,
+            _ => return,
+        }
+        finished.pop();
+    }
+    copy_row(history, found.row as usize, row as usize, row_len, found.len as usize);
+    found.row = row;
+    let _ = finished.push(found);
+    let mut right: Option<&mut Finished> = None;
+    for hypothesis in finished.iter_mut().rev() {
+        if let Some(right) = right {
+            if !above(right.score, hypothesis.score) {
+                return;
+            }
+            core::mem::swap(hypothesis, right);
+        }
+        right = Some(hypothesis);
+    }
+}
+
+/// Whether one score is above another. Scores are at most 0: the larger its bits, the lower one is.
+fn above(score: f32, other: f32) -> bool {
+    score.to_bits() < other.to_bits()
 }
 
 /// The log-probability that a candidate must exceed to be among the best `most`.
@@ -170,21 +208,6 @@ fn insert(candidates: &mut Candidates, most: usize, new: Candidate) {
     }
 }
 
-/// Sorts by score, best first, keeping the order of equals. Scores are at most 0: the larger its bits, the lower one is.
-fn sort(finished: &mut Vec<Finished, MAX_BEAM>) {
-    for _ in 0..finished.len() {
-        let mut left: Option<&mut Finished> = None;
-        for hypothesis in finished.iter_mut() {
-            if let Some(left) = left
-                && hypothesis.score.to_bits() < left.score.to_bits()
-            {
-                core::mem::swap(left, hypothesis);
-            }
-            left = Some(hypothesis);
-        }
-    }
-}
-
 /// Moves states and tokens so that each continuation has a row of its own: a parent's first continuation stays where
 /// the parent is, the others go to rows that no continuation comes from. No second bank of states is needed.
 #[allow(clippy::too_many_arguments)]
@@ -198,13 +221,12 @@ fn grow<D: Decoder, K: Keep>(
     row_len: usize,
     len: usize,
 ) -> Result<(), RunError> {
-    let parent_row = |c: &Candidate| live.get(c.parent as usize).map_or(0, |l| l.row);
     // One bit a row that some continuation comes from.
-    let used = next.iter().fold(0u32, |used, c| used | 1 << (parent_row(c) & 31));
+    let used = next.iter().fold(0u32, |used, c| used | 1 << (c.parent & 31));
     let mut free = (0..width as u8).filter(|&row| used >> (row & 31) & 1 == 0);
-    let mut grown: Vec<Live, MAX_BEAM> = Vec::new();
+    live.clear();
     for (rank, c) in next.iter().enumerate() {
-        let from = parent_row(c);
+        let from = c.parent;
         let first = !next.iter().take(rank).any(|earlier| earlier.parent == c.parent);
         let row = if first {
             from
@@ -215,15 +237,14 @@ fn grow<D: Decoder, K: Keep>(
             copy_row(history, from as usize, row as usize, row_len, len);
             row
         };
-        let _ = grown.push(Live { log2_prob: c.log2_prob, row });
+        let _ = live.push(Live { log2_prob: c.log2_prob, row });
     }
     // Tokens are written last: until here every parent's row is as it was.
-    for (hypothesis, c) in grown.iter().zip(next) {
+    for (hypothesis, c) in live.iter().zip(next) {
         if let Some(token) = history.get_mut(hypothesis.row as usize * row_len + len) {
             *token = c.token;
         }
     }
-    *live = grown;
     Ok(())
 }
 
@@ -231,6 +252,7 @@ fn token_at(history: &[u16], at: usize) -> u16 {
     history.get(at).copied().unwrap_or(0)
 }
 
+#[inline(never)]
 fn copy_row(history: &mut [u16], from: usize, to: usize, row_len: usize, len: usize) {
     for i in 0..len {
         let token = token_at(history, from * row_len + i);
