@@ -7,6 +7,7 @@ use std::str::FromStr;
 use kinglet_train::config::Fold;
 use kinglet_train::model::Seq2Seq;
 use kinglet_train::quant::{self, Scheme, fraction_bits, power_of_two};
+use kinglet_train::vocab::Encoded;
 
 use crate::error::{Error, Result};
 
@@ -17,11 +18,11 @@ const WITHIN_BIN: u32 = 16;
 /// Key scales that are compared for the squared error: the largest magnitude less `k` of so many parts.
 const KEY_STEPS: u32 = 64;
 
-/// A sentence pair as ids, both sides ending with the end mark.
+/// A sentence pair, both sides ending with the end mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {
-    /// Source ids; of frames their counts, [`kinglet_train::data::frames::to_ids`].
-    pub source: Vec<u32>,
+    /// The source; of frames their counts, [`kinglet_train::data::frames::to_ids`].
+    pub source: Encoded,
     /// Target ids.
     pub target: Vec<u32>,
 }
@@ -273,7 +274,7 @@ mod tests {
     use kinglet_train::model::EOS;
 
     fn examples() -> [Example; 1] {
-        [Example { source: vec![4, 8, EOS], target: vec![7, EOS] }]
+        [Example { source: vec![4, 8, EOS].into(), target: vec![7, EOS] }]
     }
 
     fn model() -> Seq2Seq {

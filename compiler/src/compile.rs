@@ -52,6 +52,24 @@ pub struct Options {
     pub threads: usize,
 }
 
+impl Options {
+    /// What the command does unless it is told otherwise, on one thread: nothing is bounded.
+    pub fn new(plan: Plan, metric: Metric) -> Self {
+        Self {
+            plan,
+            metric,
+            max_ram: None,
+            max_flash: None,
+            board: None,
+            calibration_pairs: 512,
+            evaluation_sources: 1000,
+            alternatives: false,
+            selection_sources: 1000,
+            threads: 1,
+        }
+    }
+}
+
 /// A compiled model.
 #[derive(Debug, Clone)]
 pub struct Compiled {

@@ -10,8 +10,9 @@ use kinglet::blob::schema::Task;
 use kinglet::{Limits, Model, Session};
 use kinglet_train::config::{Metric, ModelConfig};
 use kinglet_train::data::frames::to_counts;
+use kinglet_train::model::UNK;
 use kinglet_train::quant;
-use kinglet_train::vocab::outside;
+use kinglet_train::vocab::Encoded;
 use serde::Serialize;
 
 use crate::calibrate::Example;
@@ -172,26 +173,27 @@ pub fn cross_entropy(model: &Model<'_>, examples: &[Example], threads: usize) ->
     Ok(sum / tokens.max(1) as f64)
 }
 
-/// The text of a source some of whose words have no id in the vocabulary.
-fn words(model: &Model<'_>, source: &[u32]) -> Option<String> {
-    let word = |&id: &u32| outside::word(id).map(str::to_owned);
-    source.iter().find_map(word)?;
+/// The text of a source whose letters are read.
+fn words(model: &Model<'_>, source: &Encoded) -> String {
     let vocab = model.source();
     let marks = [vocab.sos(), vocab.eos()].map(u32::from);
-    let known = |id: u32| String::from_utf8_lossy(vocab.token(id as u16)).into_owned();
-    let words =
-        source.iter().filter(|id| !marks.contains(id)).map(|id| word(id).unwrap_or_else(|| known(*id)));
-    Some(words.collect::<Vec<_>>().join(" "))
+    let mut unknown = source.unknown.iter();
+    let word = |&id: &u32| match id {
+        UNK => unknown.next().cloned().unwrap_or_default(),
+        id => String::from_utf8_lossy(vocab.token(id as u16)).into_owned(),
+    };
+    source.ids.iter().filter(|id| !marks.contains(id)).map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn example_loss(model: &Model<'_>, buffer: &mut Buffer, example: &Example) -> Result<f64> {
     let refused = |e: kinglet::RunError| Error::Run(e.to_string());
     let length = |ids: &[u32]| ids.len().clamp(1, MAX_LENGTH.into()) as u16;
-    let positions = &example.source[..example.source.len() / model.features().max(1)];
+    let source = &example.source.ids;
+    let positions = &source[..source.len() / model.features().max(1)];
     let limits =
         Limits { source: length(positions), target: length(&example.target), beam: 1, coverage: false };
     let ids = |ids: &[u32]| -> Vec<u16> { ids.iter().map(|&id| id as u16).collect() };
-    let (source, target) = (ids(&example.source), ids(&example.target));
+    let target = ids(&example.target);
     let mut session = Session::new(model, buffer.get(model.ram(&limits)), limits).map_err(refused)?;
     let unit = LN_2 / f64::from(1u32 << model.description().logit_bits);
     let mut sum = 0.0;
@@ -202,14 +204,15 @@ fn example_loss(model: &Model<'_>, buffer: &mut Buffer, example: &Example) -> Re
         let wanted = target.get(step).and_then(|&id| logits.get(usize::from(id))).map_or(largest, value);
         sum += largest + libm::log(all) - wanted;
     };
-    // A model that generates begins with nothing.
-    let source = if model.task() == Task::Generate { &[][..] } else { &source };
-    let read = match model.features() {
-        0 => match words(model, &example.source) {
-            Some(text) => session.read_text(text.as_bytes()).map(|_| ()),
-            None => session.read_ids(source),
-        },
-        _ => session.read_numbers(to_counts(&example.source)),
+    let read = if model.task() == Task::Generate {
+        // It begins with nothing.
+        session.read_ids(&[])
+    } else if model.features() > 0 {
+        session.read_numbers(to_counts(source))
+    } else if model.description().characters().is_some() {
+        session.read_text(words(model, &example.source).as_bytes()).map(|_| ())
+    } else {
+        session.read_ids(&ids(source))
     };
     read.map_err(refused)?;
     match model.task() {

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::path::Path;
 use std::process::Output;
 
 use common::{done, kinglet};
@@ -15,7 +16,7 @@ use kinglet_train::vocab::Vocab;
 const CORPUS: &str = "0.5,3 -1,0\tab\n20,-4\tb\n-7.5,9 0,1 2.5,-30\tba\n1,1 2,2\tabb\n";
 
 /// A folder with an untrained checkpoint, a corpus and the blob `m.kgl`.
-fn workplace() -> tempfile::TempDir {
+fn workplace(corpus: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let mut config = Config::default();
     config.data.source = Tokens::Frames;
@@ -28,16 +29,16 @@ fn workplace() -> tempfile::TempDir {
     let target_vocab = Vocab::build(Tokens::Chars, ["ab"], 1);
     let mut model = Seq2Seq::new(&config.model, &source_vocab, target_vocab.len(), 3);
     model.params.get_mut("encoder.frames.mean").unwrap().data = vec![4.0, -2.0];
-    model.params.get_mut("encoder.frames.std").unwrap().data = vec![10.0, 12.5];
+    model.params.get_mut("encoder.frames.std").unwrap().data = vec![10.0, 1250.0];
     Checkpoint { config, source_vocab, target_vocab, model }.save(&dir.path().join("run")).unwrap();
-    std::fs::write(dir.path().join("dev.tsv"), CORPUS).unwrap();
+    std::fs::write(dir.path().join("dev.tsv"), corpus).unwrap();
     done(dir.path(), "compile --checkpoint run --dev dev.tsv --board pico --report r.html -o m.kgl", "");
     dir
 }
 
 #[test]
 fn lines_of_numbers_are_answered_scored_and_timed() {
-    let dir = workplace();
+    let dir = workplace(CORPUS);
     let dir = dir.path();
     let sources: String =
         CORPUS.lines().map(|line| line.split('\t').next().unwrap().to_owned() + "\n").collect();
@@ -47,7 +48,9 @@ fn lines_of_numbers_are_answered_scored_and_timed() {
     let third = answers.lines().nth(2).unwrap().split('\t').nth(2).unwrap();
     assert_eq!(third.split(']').next().unwrap().matches(',').count(), 2, "{third}");
     // Numbers between counts are those of the nearest count.
-    assert_eq!(done(dir, "run m.kgl", "0.5,3 -1,0\n"), done(dir, "run m.kgl", "0.6,2.8 -0.9,0.2\n"));
+    let scored = |line: &str| done(dir, "run m.kgl --return-scores", line);
+    assert_eq!(scored("1,3 -1,0\n"), scored("0.8,3.2 -0.9,0.2\n"));
+    assert_ne!(scored("1,3 -1,0\n"), scored("0.5,3 -0.5,0\n"));
     assert_eq!(done(dir, "run m.kgl", "\n"), "\n");
     for command in
         ["evaluate m.kgl --data dev.tsv --beam-size 2", "bench m.kgl --data dev.tsv --seconds 0.01"]
@@ -60,7 +63,7 @@ fn lines_of_numbers_are_answered_scored_and_timed() {
 
 #[test]
 fn what_is_no_frame_is_named_by_its_line() {
-    let dir = workplace();
+    let dir = workplace(CORPUS);
     for (input, expected) in [
         ("1,2\n1,2,3\n", "standard input:2: frame 1: expected 2 numbers with commas between them, found 3"),
         ("1,2 a,b\n", "standard input:1: frame 2, number 1: expected a decimal number, found \"a\""),
@@ -76,19 +79,33 @@ fn what_is_no_frame_is_named_by_its_line() {
     }
 }
 
+/// What `inspect` tells of the numbers of a frame, by their places and its words.
+fn numbers(dir: &Path) -> impl Fn(usize, &str) -> f64 {
+    let json: serde_json::Value = serde_json::from_str(&done(dir, "inspect m.kgl --json", "")).unwrap();
+    move |feature, name| json["features"][feature][name].as_f64().unwrap()
+}
+
 #[test]
 fn inspect_tells_scale_and_offset_of_every_number() {
-    let dir = workplace();
+    let dir = workplace(CORPUS);
     let text = done(dir.path(), "inspect m.kgl --board pico --data dev.tsv", "");
     assert!(text.contains("source: frames of 2 numbers, at most 6; target: 6 tokens (chars)"), "{text}");
     assert!(text.contains("frames of the source"), "{text}");
-    let json: serde_json::Value =
-        serde_json::from_str(&done(dir.path(), "inspect m.kgl --json", "")).unwrap();
-    let features = json["features"].as_array().unwrap();
-    let number = |feature: usize, name: &str| features[feature][name].as_f64().unwrap();
+    let number = numbers(dir.path());
     // Means of 4 and -2 counts, in the numbers' own units.
     assert_eq!((number(0, "offset"), number(1, "offset")), (2.0, -2.0));
     assert_eq!((number(0, "resolution"), number(1, "resolution")), (0.5, 1.0));
-    // One scale over the deviations.
-    assert!((number(0, "scale") / number(1, "scale") - 1.25).abs() < 1e-3, "{features:?}");
+    // One scale over the deviations, in which the number farthest from its mean, of 40 counts, is the end of int8.
+    let [one, other] = [0, 1].map(|feature| number(feature, "scale"));
+    assert!((one / other / 125.0 - 1.0).abs() < 1e-3, "{one} {other}");
+    assert!((one * (40.0 - 4.0) - 127.0).abs() < 0.5, "{one}");
+}
+
+#[test]
+fn numbers_that_never_differ_from_their_mean_have_a_scale() {
+    let dir = workplace("2,-2 2,-2\tab\n2,-2\tb\n");
+    assert_eq!(done(dir.path(), "run m.kgl", "2,-2\n").lines().count(), 1);
+    let number = numbers(dir.path());
+    assert_eq!((number(0, "offset"), number(1, "offset")), (2.0, -2.0));
+    assert!((number(0, "scale") / number(1, "scale") / 125.0 - 1.0).abs() < 1e-3);
 }

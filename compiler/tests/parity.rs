@@ -42,18 +42,7 @@ fn network(config: &ModelConfig, seed: u64) -> Network {
 
 fn options(fold: Fold) -> Options {
     let plan = lower::Plan { fold, beam: 2, ..lower::Plan::new("test", 20, 10) };
-    Options {
-        plan,
-        metric: Metric::Wer,
-        max_ram: None,
-        max_flash: None,
-        board: None,
-        calibration_pairs: 100,
-        evaluation_sources: 0,
-        alternatives: false,
-        selection_sources: 1000,
-        threads: 1,
-    }
+    Options { evaluation_sources: 0, ..Options::new(plan, Metric::Wer) }
 }
 
 fn build(network: &Network, options: &Options) -> Result<Compiled, Error> {
@@ -197,7 +186,7 @@ fn trained_on_grid(config: &ModelConfig, seed: u64, weights: &str, fold: config:
     let pairs: Vec<(&[u32], &[u32])> = sources.iter().zip(&targets).map(|(s, t)| (&s[..], &t[..])).collect();
     let qat = QatConfig { weights: weights.parse().unwrap(), fold, ..QatConfig::default() };
     network.model.scheme = Some(Scheme::choose(&network.model, &qat, &pairs).unwrap());
-    let batch = Batch { sources: sources.clone(), targets: targets.clone() };
+    let batch = Batch { sources: sources.into_iter().map(Into::into).collect(), targets };
     for step in 0..8 {
         let mut grads = network.model.params.zeros_like();
         let options = StepOptions { dropout_seed: Some(step), ..StepOptions::default() };
@@ -382,7 +371,7 @@ fn text_that_is_spelled_like_a_mark_is_unknown() {
     let device = Model::from_bytes(&blob).unwrap().source();
     for word in ["a", "b", "c", "</t>", "<a>", "<s>", "</s>", "<pad>", "<unk>", "", "d", "0"] {
         let encoded = vocab.encode(word);
-        let want = encoded.ids.first().filter(|_| encoded.unknown == 0).map(|&id| id as u16);
+        let want = encoded.ids.first().filter(|_| encoded.unknown.is_empty()).map(|&id| id as u16);
         assert_eq!(device.id(word.as_bytes()), want, "{word:?}");
     }
 }

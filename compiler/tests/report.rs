@@ -29,16 +29,12 @@ fn report() -> Report {
         .map(|(source, target)| Pair { source: (*source).into(), target: target.into() })
         .collect();
     let mut options = Options {
-        plan: Plan::new(NAME, 12, 8),
-        metric: Metric::Wer,
-        max_ram: None,
-        max_flash: None,
         board: Some(board("pico2").unwrap()),
         calibration_pairs: 4,
         evaluation_sources: 4,
         alternatives: true,
         selection_sources: 4,
-        threads: 1,
+        ..Options::new(Plan::new(NAME, 12, 8), Metric::Wer)
     };
     let source = Source { model: &model, source_vocab: &source_vocab, target_vocab: &target_vocab };
     let int8 = compile(source, &dev, &options).unwrap().report.blob_bytes;

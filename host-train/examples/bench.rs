@@ -67,8 +67,8 @@ impl Case {
     fn operations(&self, batch: &Batch) -> f64 {
         let (encoder, decoder, size) = (&self.model.encoder, &self.model.decoder, self.model.attention.size);
         let attends = self.model.attention.kind == AttentionKind::Additive;
-        let tokens = |side: &[Vec<u32>]| side.iter().map(Vec::len).sum::<usize>();
-        let (sources, targets) = (tokens(&batch.sources), tokens(&batch.targets));
+        let sources: usize = batch.sources.iter().map(|source| source.ids.len()).sum();
+        let targets: usize = batch.targets.iter().map(Vec::len).sum();
         let gates = |cell: Cell| if cell == Cell::Gru { 3 } else { 4 };
         let directions = if encoder.bidirectional { 2 } else { 1 };
         let memory = directions * encoder.hidden;
@@ -82,7 +82,7 @@ impl Case {
             + targets * stack(d.cell, d.embedding + context, d.hidden, d.hidden, d.layers);
         if attends {
             let positions: usize =
-                batch.sources.iter().zip(&batch.targets).map(|(s, t)| s.len() * t.len()).sum();
+                batch.sources.iter().zip(&batch.targets).map(|(s, t)| s.ids.len() * t.len()).sum();
             products += sources * memory * size + targets * d.hidden * size + positions * (size + memory);
             products += batch.sources.len() * memory * d.hidden;
         }
@@ -125,7 +125,7 @@ fn batches(case: &Case, seed: u64) -> Vec<Batch> {
                 ids.push(EOS);
                 ids
             };
-            batch.sources.push(sentence(source, case.source_vocab));
+            batch.sources.push(sentence(source, case.source_vocab).into());
             batch.targets.push(sentence(target, case.target_vocab));
         }
         batch

@@ -4,6 +4,7 @@ use crate::config::Task;
 use crate::error::{Error, Result};
 use crate::model::{Decoding, Reads, Seq2Seq, Stepped};
 use crate::nn::loss::log_sum_exp;
+use crate::vocab::Sentence;
 
 /// Networks over the same tokens; the probability of a token is the mean of theirs. One network is itself, bit by bit.
 #[derive(Debug, Clone)]
@@ -61,7 +62,7 @@ impl<'a> Ensemble<'a> {
     }
 
     /// The logits of labels as [`Seq2Seq::label_logits`]; of several networks, logarithms of mean probabilities.
-    pub fn label_logits(&self, sources: &[&[u32]]) -> Vec<Vec<f32>> {
+    pub fn label_logits<S: Sentence>(&self, sources: &[S]) -> Vec<Vec<f32>> {
         let vocab = self.target_vocab();
         let mut all = self.members[0].label_logits(sources);
         let others: Vec<_> = self.members[1..].iter().map(|member| member.label_logits(sources)).collect();
@@ -79,7 +80,7 @@ impl<'a> Ensemble<'a> {
     }
 
     /// All networks about to read the start mark behind `sources`.
-    pub fn walk(&self, sources: &[&[u32]]) -> Walk<'a> {
+    pub fn walk<S: Sentence>(&self, sources: &[S]) -> Walk<'a> {
         Walk { decodings: self.members.iter().map(|model| Decoding::new(model, sources)).collect() }
     }
 }

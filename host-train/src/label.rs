@@ -3,13 +3,14 @@
 use crate::ensemble::Ensemble;
 use crate::nn::loss::log_sum_exp;
 use crate::search::Hypothesis;
+use crate::vocab::Sentence;
 
 /// Sources that are labelled together.
 const CHUNK: usize = 64;
 
 /// The most probable label of each source token but the end mark (of equals the lowest id); the score is the sum of their
 /// log-probabilities. Labels do not depend on each other: there is nothing to search.
-pub(crate) fn label(model: &Ensemble<'_>, sources: &[Vec<u32>]) -> Vec<Hypothesis> {
+pub(crate) fn label<S: Sentence>(model: &Ensemble<'_>, sources: &[S]) -> Vec<Hypothesis> {
     let vocab = model.target_vocab();
     let best = |hypothesis: &mut Hypothesis, row: &[f32]| {
         let greater = |best: usize, (i, &x): (usize, &f32)| if x > row[best] { i } else { best };
@@ -19,8 +20,7 @@ pub(crate) fn label(model: &Ensemble<'_>, sources: &[Vec<u32>]) -> Vec<Hypothesi
     };
     let mut found = Vec::with_capacity(sources.len());
     for chunk in sources.chunks(CHUNK) {
-        let chunk: Vec<&[u32]> = chunk.iter().map(|source| &source[..]).collect();
-        for logits in model.label_logits(&chunk) {
+        for logits in model.label_logits(chunk) {
             let mut hypothesis = Hypothesis::default();
             logits.chunks_exact(vocab).for_each(|row| best(&mut hypothesis, row));
             hypothesis.score = hypothesis.log_prob;
@@ -41,10 +41,9 @@ mod tests {
         let config = ModelConfig { task: Task::Label, ..ModelConfig::default() };
         let (one, two) = (Seq2Seq::new(&config, 7, 6, 1), Seq2Seq::new(&config, 7, 6, 2));
         let sources = [vec![4, 5, EOS], vec![EOS], vec![6, 5, 4, 4, EOS]];
-        let borrowed: Vec<&[u32]> = sources.iter().map(|s| &s[..]).collect();
         for members in [vec![&one], vec![&one, &two]] {
             let model = Ensemble::new(members).unwrap();
-            let logits = model.label_logits(&borrowed);
+            let logits = model.label_logits(&sources);
             for ((found, source), logits) in label(&model, &sources).iter().zip(&sources).zip(&logits) {
                 assert_eq!(found.ids.len(), source.len() - 1);
                 let mut sum = 0.0;

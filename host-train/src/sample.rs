@@ -5,6 +5,7 @@ use crate::model::EOS;
 use crate::nn::loss::{log_sum_exp, softmax};
 use crate::nn::random::{Random, key};
 use crate::search::Hypothesis;
+use crate::vocab::Sentence;
 
 /// Which part of the distribution tokens are drawn from.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -73,12 +74,12 @@ impl SampleOptions {
 /// When the model labels.
 pub fn sample<'a>(
     model: impl Into<Ensemble<'a>>,
-    sources: &[Vec<u32>],
+    sources: &[impl Sentence],
     options: &SampleOptions,
 ) -> Vec<Hypothesis> {
     let model = model.into();
     let mut drawn = vec![Hypothesis::default(); sources.len()];
-    let mut walk = model.walk(&sources.iter().map(|s| &s[..]).collect::<Vec<_>>());
+    let mut walk = model.walk(sources);
     let (mut tokens, mut live): (Vec<u32>, Vec<usize>) = (walk.start(), (0..sources.len()).collect());
     for t in 0..options.max_len {
         if live.is_empty() {

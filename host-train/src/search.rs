@@ -4,6 +4,7 @@ use crate::ensemble::Ensemble;
 use crate::label::label;
 use crate::model::{EOS, Stepped};
 use crate::nn::loss::log_sum_exp;
+use crate::vocab::Sentence;
 
 /// Sources decoded together; sorted by length before they are cut, so that neighbours end together.
 const CHUNK: usize = 64;
@@ -70,7 +71,11 @@ impl Default for SearchOptions {
 
 /// The most probable token at every step (of equals the lowest id), for each source, until the end mark or
 /// `max_len` tokens. Scores are log-probabilities per token.
-pub fn greedy<'a>(model: impl Into<Ensemble<'a>>, sources: &[Vec<u32>], max_len: usize) -> Vec<Hypothesis> {
+pub fn greedy<'a>(
+    model: impl Into<Ensemble<'a>>,
+    sources: &[impl Sentence],
+    max_len: usize,
+) -> Vec<Hypothesis> {
     let options = SearchOptions { beam_size: 1, max_len, ..SearchOptions::default() };
     let best = |mut found: Vec<Hypothesis>| found.pop().expect("every source has a hypothesis");
     beam(model, sources, &options).into_iter().map(best).collect()
@@ -88,7 +93,7 @@ pub fn greedy<'a>(model: impl Into<Ensemble<'a>>, sources: &[Vec<u32>], max_len:
 /// A model that labels gives each source the one hypothesis of its most probable labels, whatever the options.
 pub fn beam<'a>(
     model: impl Into<Ensemble<'a>>,
-    sources: &[Vec<u32>],
+    sources: &[impl Sentence],
     options: &SearchOptions,
 ) -> Vec<Vec<Hypothesis>> {
     let model = model.into();
@@ -96,11 +101,11 @@ pub fn beam<'a>(
         return label(&model, sources).into_iter().map(|found| vec![found]).collect();
     }
     let mut order: Vec<usize> = (0..sources.len()).collect();
-    order.sort_by_key(|&i| sources[i].len());
+    order.sort_by_key(|&i| sources[i].ids().len());
     let mut chunks: Vec<&[usize]> = order.chunks(CHUNK).collect();
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let found = crate::model::in_parallel(&mut chunks, cores, |chunk| {
-        let sources: Vec<&[u32]> = chunk.iter().map(|&i| &sources[i][..]).collect();
+        let sources: Vec<_> = chunk.iter().map(|&i| &sources[i]).collect();
         search_chunk(&model, &sources, options)
     });
     let mut results = vec![Vec::new(); sources.len()];
@@ -124,7 +129,11 @@ struct Candidate {
     id: u32,
 }
 
-fn search_chunk(model: &Ensemble<'_>, sources: &[&[u32]], options: &SearchOptions) -> Vec<Vec<Hypothesis>> {
+fn search_chunk(
+    model: &Ensemble<'_>,
+    sources: &[impl Sentence],
+    options: &SearchOptions,
+) -> Vec<Vec<Hypothesis>> {
     let mut walk = model.walk(sources);
     let mut tokens = walk.start();
     let live = if options.max_len == 0 { 0 } else { 1 };

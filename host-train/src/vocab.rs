@@ -9,7 +9,7 @@
 //! UTF-8, one token a line in the order of ids, the four marks first. Within a token backslash is written `\\`,
 //! space `\s`, tab `\t`, line feed `\n`, carriage return `\r`; everything else stands for itself.
 
-pub mod outside;
+mod encoded;
 mod spelling;
 mod subwords;
 
@@ -26,6 +26,7 @@ use crate::data::frames::{Frames, to_counts, to_ids};
 use crate::error::{Error, Result};
 use crate::model::{EOS, SOS, UNK};
 use crate::nn::random::Random;
+pub use encoded::{Encoded, Sentence};
 pub use spelling::Spelling;
 use subwords::Joins;
 
@@ -47,15 +48,6 @@ pub struct Vocab {
     characters: Option<Arc<Vocab>>,
     /// Numbers in place of tokens.
     frames: Option<Frames>,
-}
-
-/// A text as ids.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Encoded {
-    /// One id a token, and those of the marks if asked for; of frames the counts, see [`to_ids`].
-    pub ids: Vec<u32>,
-    /// How many of them are `<unk>`.
-    pub unknown: usize,
 }
 
 /// Cuts a text into what it is compared by: its code points, what stands between spaces, or code points and letters of Hangul.
@@ -216,7 +208,7 @@ impl Vocab {
         Self { end, ..self }
     }
 
-    /// The same vocabulary of words whose letters are read: those that it does not know have ids of their own, see [`outside`].
+    /// The same vocabulary of words whose letters are read.
     #[must_use]
     pub fn with_characters(self, characters: Self) -> Self {
         Self { characters: Some(Arc::new(characters)), ..self }
@@ -313,23 +305,27 @@ impl Vocab {
         self.ids.get(&marked).copied()
     }
 
-    /// The ids of a text, without marks; unknown tokens become `<unk>`, or where letters are read words [`outside`], and are counted.
-    /// Of frames the counts; none for a text that [`Vocab::check`] refuses.
+    /// The ids of a text, without marks; unknown tokens become `<unk>`. Of frames the counts; none for a text that [`Vocab::check`]
+    /// refuses.
     pub fn encode(&self, text: &str) -> Encoded {
         match &self.frames {
-            Some(frames) => Encoded { ids: to_ids(frames.counts(text).unwrap_or_default()), unknown: 0 },
+            Some(frames) => to_ids(frames.counts(text).unwrap_or_default()).into(),
             None => self.encode_where(text, &mut || true),
         }
     }
 
     /// [`Vocab::encode`] with those joinings of subwords that `keep` lets happen.
     fn encode_where(&self, text: &str, keep: &mut dyn FnMut() -> bool) -> Encoded {
-        let unknown = |token: &str| if self.characters.is_some() { outside::id(token) } else { UNK };
-        let id = |token: &str| self.ids.get(token).copied().unwrap_or_else(|| unknown(token));
-        let mut ids = Vec::new();
+        let (mut ids, mut unknown) = (Vec::new(), Vec::new());
+        let mut id = |token: &str| {
+            self.ids.get(token).copied().unwrap_or_else(|| {
+                unknown.push(token.to_owned());
+                UNK
+            })
+        };
         for token in cut(self.cut, text) {
             if self.cut == Tokens::Subwords {
-                let mut pieces = subwords::atoms(token).map(id).collect();
+                let mut pieces = subwords::atoms(token).map(&mut id).collect();
                 let joined = |left, right| self.joins.get(&(left, right)).copied();
                 subwords::merge(&mut pieces, joined, &mut *keep);
                 ids.extend(pieces);
@@ -337,7 +333,6 @@ impl Vocab {
                 ids.push(id(token));
             }
         }
-        let unknown = ids.iter().filter(|&&id| id == UNK || id >= outside::FIRST).count();
         Encoded { ids, unknown }
     }
 
@@ -447,7 +442,7 @@ mod tests {
         let b = Vocab::build(Tokens::Words, ["Z é", "a b"], 1);
         assert_eq!(a, b);
         assert_eq!(a.tokens(), ["<pad>", "<s>", "</s>", "<unk>", "Z", "a", "b", "é"]);
-        assert_eq!(a.encode("b  q Z"), Encoded { ids: vec![6, 3, 4], unknown: 1 });
+        assert_eq!(a.encode("b  q Z"), Encoded { ids: vec![6, UNK, 4], unknown: vec!["q".into()] });
         assert_eq!(a.decode(&[6, 3, 4]), "b <unk> Z");
         assert_eq!(a.decode(&[99]), "<unk>");
     }
@@ -457,7 +452,7 @@ mod tests {
         let vocab = Vocab::build(Tokens::Chars, ["ab"], 1);
         assert_eq!(vocab.sentence("b?").ids, [5, UNK, EOS]);
         let vocab = vocab.with_start(true);
-        assert_eq!(vocab.sentence("b?"), Encoded { ids: vec![SOS, 5, UNK, EOS], unknown: 1 });
+        assert_eq!(vocab.sentence("b?"), Encoded { ids: vec![SOS, 5, UNK, EOS], unknown: vec!["?".into()] });
         assert_eq!(vocab.sentence("").ids.len(), vocab.marks());
         let labels = vocab.with_start(false).with_end(false);
         assert_eq!((labels.sentence("b?").ids, labels.marks()), (vec![5, UNK], 0));
@@ -467,7 +462,7 @@ mod tests {
     fn rare_tokens_and_marks_are_unknown() {
         let vocab = Vocab::build(Tokens::Words, ["a a b <s>", "a b c </s> <s>"], 2);
         assert_eq!(vocab.tokens()[4..], ["a", "b"]);
-        assert_eq!(vocab.encode("c <s>").unknown, 2);
+        assert_eq!(vocab.encode("c <s>").unknown, ["c", "<s>"]);
     }
 
     #[test]

@@ -39,8 +39,9 @@ fn batches(random: &mut Random) -> Vec<Batch> {
         ids.push(EOS);
         ids
     };
-    let mut side = || (0..24).map(|_| sentence()).collect();
-    (0..6).map(|_| Batch { sources: side(), targets: side() }).collect()
+    let mut side = || -> Vec<Vec<u32>> { (0..24).map(|_| sentence()).collect() };
+    let sources = |side: Vec<Vec<u32>>| side.into_iter().map(Into::into).collect();
+    (0..6).map(|_| Batch { sources: sources(side()), targets: side() }).collect()
 }
 
 #[test]

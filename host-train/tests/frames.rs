@@ -1,38 +1,9 @@
 //! Sources of numbers as a user meets them.
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+mod common;
 
+use common::command::{done, failed};
 use kinglet_train::checkpoint::{Checkpoint, load_tensors};
-
-fn kinglet_train(dir: &Path, args: &str, input: &str) -> Output {
-    use std::io::Write;
-    let mut child = Command::new(env!("CARGO_BIN_EXE_kinglet-train"))
-        .args(args.split_whitespace())
-        .current_dir(dir)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // Who fails early does not read.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
-}
-
-/// Standard output of a command that succeeds.
-fn done(dir: &Path, args: &str, input: &str) -> String {
-    let Output { status, stdout, stderr } = kinglet_train(dir, args, input);
-    assert_eq!(status.code(), Some(0), "{args}: {}", String::from_utf8_lossy(&stderr));
-    String::from_utf8(stdout).unwrap()
-}
-
-/// Standard error of a command that fails on its data.
-fn failed(dir: &Path, args: &str, input: &str) -> String {
-    let Output { status, stderr, .. } = kinglet_train(dir, args, input);
-    assert_eq!(status.code(), Some(1), "{args}");
-    String::from_utf8(stderr).unwrap()
-}
 
 /// Lines of `up` and `down`: what the first of two numbers does, far from 0 and in quarters; the second is always the same.
 fn corpus() -> String {
@@ -121,11 +92,11 @@ fn what_is_no_frame_is_named_with_file_and_line() {
         ("", "d.tsv:65: empty line"),
     ] {
         std::fs::write(dir.join("d.tsv"), format!("{}{line}\n", corpus())).unwrap();
-        let message = failed(dir, &format!("{TRAIN} run"), "");
+        let message = failed(dir, &format!("{TRAIN} run"), "", 1);
         assert!(message.contains(expected), "{message}");
     }
     std::fs::write(dir.join("d.tsv"), corpus()).unwrap();
     done(dir, &format!("{TRAIN} run --epochs 1"), "");
-    let message = failed(dir, "decode --checkpoint run", "300,-7\n300,-7 x,1\n");
+    let message = failed(dir, "decode --checkpoint run", "300,-7\n300,-7 x,1\n", 1);
     assert!(message.contains("standard input:2: frame 2, number 1: expected a decimal"), "{message}");
 }

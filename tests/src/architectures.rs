@@ -146,18 +146,8 @@ pub fn blob(trained: &Trained, name: &str, kind: Kind) -> Result<Vec<u8>> {
             longest(config.data.max_target_len, 0),
         )
     };
-    let options = Options {
-        plan,
-        metric: Metric::Wer,
-        max_ram: None,
-        max_flash: None,
-        board: None,
-        calibration_pairs: 100,
-        evaluation_sources: 0,
-        alternatives: false,
-        selection_sources: 0,
-        threads: 1,
-    };
+    let options =
+        Options { calibration_pairs: 100, evaluation_sources: 0, ..Options::new(plan, Metric::Wer) };
     Ok(compile(Source { model, source_vocab, target_vocab }, &trained.dev, &options)?.blob)
 }
 
@@ -168,7 +158,7 @@ pub fn blob(trained: &Trained, name: &str, kind: Kind) -> Result<Vec<u8>> {
 pub fn loss(trained: &Trained, model: &Model<'_>) -> Result<f64> {
     let Checkpoint { source_vocab, target_vocab, .. } = &trained.checkpoint;
     let example = |pair: &Pair| Example {
-        source: source_vocab.sentence(&pair.source).ids,
+        source: source_vocab.sentence(&pair.source),
         target: target_vocab.sentence(&pair.target).ids,
     };
     let examples: Vec<Example> = trained.dev.iter().map(example).collect();

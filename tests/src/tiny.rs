@@ -78,18 +78,7 @@ pub fn of_vocabularies(
         .zip(TARGETS)
         .map(|(source, target)| Pair { source: (*source).into(), target: target.into() })
         .collect();
-    let options = Options {
-        plan,
-        metric: Metric::Wer,
-        max_ram: None,
-        max_flash: None,
-        board: None,
-        calibration_pairs: 4,
-        evaluation_sources: 0,
-        selection_sources: 0,
-        alternatives: false,
-        threads: 1,
-    };
+    let options = Options { calibration_pairs: 4, evaluation_sources: 0, ..Options::new(plan, Metric::Wer) };
     let source = Source { model: &model, source_vocab: &source_vocab, target_vocab: &target_vocab };
     Ok(compile(source, &dev, &options)?.blob)
 }

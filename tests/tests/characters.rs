@@ -30,8 +30,9 @@ fn unknown_words_are_told_apart_by_their_letters() {
     let cab = of("cab");
     assert_eq!((cab.0, of("e cab").0), (1, 1));
     assert_ne!(cab, of("bac"));
-    // Letters that the vocabulary lacks are one.
+    // Letters that the vocabulary lacks are one, and none is left out.
     assert_eq!(of("c\u{e9}b"), of("c?b"));
+    assert_ne!(of("c?b"), of("cb"));
     // The first and the last two of a long word count, however long it is.
     let long = of(&format!("ab{}de", "c".repeat(3000)));
     assert_eq!(long, of("abccde"));
@@ -50,16 +51,20 @@ fn ids_are_read_as_the_words_that_they_are() {
     let mut session = Session::new(&model, &mut ram, model.limits(1)).unwrap();
     session.read_text(b"d a").unwrap();
     let wanted = logits(&mut session);
-    // Features stay for the next run.
+    // Features stay for the next run, and go with the source.
     assert_eq!(logits(&mut session), wanted);
+    session.read_text(b"e e").unwrap();
     let [d, a] = [b"d", b"a"].map(|word| vocab.id(word).unwrap());
     session.read_ids(&[vocab.sos(), d, a, vocab.eos()]).unwrap();
     assert_eq!(logits(&mut session), wanted);
-    // The id of unknown words has no letters.
+    // The id of unknown words has no letters, not even those of its mark.
     session.read_ids(&[vocab.sos(), vocab.unk(), a, vocab.eos()]).unwrap();
     let unknown = logits(&mut session);
-    session.read_text(b"cab a").unwrap();
-    assert_ne!(logits(&mut session), unknown);
+    let mark = std::str::from_utf8(vocab.token(vocab.unk())).unwrap();
+    for text in ["cab a".to_owned(), format!("{mark} a")] {
+        session.read_text(text.as_bytes()).unwrap();
+        assert_ne!(logits(&mut session), unknown, "{text}");
+    }
 }
 
 #[test]

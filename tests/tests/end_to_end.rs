@@ -33,16 +33,10 @@ fn a_generated_task_is_learned_compiled_and_decoded() {
         target_vocab: &checkpoint.target_vocab,
     };
     let options = kinglet_compiler::Options {
-        plan: Plan { beam: 4, ..Plan::new("numbers", 64, 16) },
-        metric: Metric::Wer,
-        max_ram: None,
-        max_flash: None,
-        board: None,
         calibration_pairs: 64,
         evaluation_sources: 0,
-        selection_sources: 0,
-        alternatives: false,
         threads: 2,
+        ..kinglet_compiler::Options::new(Plan { beam: 4, ..Plan::new("numbers", 64, 16) }, Metric::Wer)
     };
     let compiled = kinglet_compiler::compile(source, &pairs.dev, &options).unwrap();
     assert_eq!(

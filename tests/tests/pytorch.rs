@@ -103,16 +103,9 @@ fn imported_networks_compile_and_train_on() {
             target_vocab: &checkpoint.target_vocab,
         };
         let options = kinglet_compiler::Options {
-            plan: Plan::new(name, 12, 25),
-            metric: Metric::Wer,
-            max_ram: None,
-            max_flash: None,
-            board: None,
             calibration_pairs: 20,
             evaluation_sources: 0,
-            selection_sources: 0,
-            alternatives: false,
-            threads: 1,
+            ..kinglet_compiler::Options::new(Plan::new(name, 12, 25), Metric::Wer)
         };
         let blob = kinglet_compiler::compile(source, &pairs, &options).unwrap().blob;
         let model = Model::from_bytes(&blob).unwrap();

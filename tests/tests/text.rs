@@ -18,16 +18,9 @@ fn blob(tokens: Tokens, start: bool) -> Result<Vec<u8>> {
     let model = Seq2Seq::new(&ModelConfig::default(), source_vocab.len(), target_vocab.len(), 1);
     let dev = TEXTS.map(|text| Pair { source: text.into(), target: text.into() });
     let options = Options {
-        plan: Plan::new("text", 24, 8),
-        metric: Metric::Wer,
-        max_ram: None,
-        max_flash: None,
-        board: None,
         calibration_pairs: 6,
         evaluation_sources: 0,
-        selection_sources: 0,
-        alternatives: false,
-        threads: 1,
+        ..Options::new(Plan::new("text", 24, 8), Metric::Wer)
     };
     let source = Source { model: &model, source_vocab: &source_vocab, target_vocab: &target_vocab };
     Ok(compile(source, &dev, &options)?.blob)

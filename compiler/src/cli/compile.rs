@@ -217,22 +217,12 @@ pub fn source(checkpoint: &Checkpoint) -> Source<'_> {
 pub fn options(checkpoint: &Checkpoint, name: &str) -> Options {
     let planned = |length: usize| length.clamp(1, MAX_PLANNED as usize) as u16;
     let data = &checkpoint.config.data;
-    Options {
-        plan: Plan::new(
-            name,
-            planned(data.max_source_len) + checkpoint.source_vocab.marks() as u16,
-            planned(data.max_target_len),
-        ),
-        metric: checkpoint.config.train.metric,
-        max_ram: None,
-        max_flash: None,
-        board: None,
-        calibration_pairs: 512,
-        evaluation_sources: 1000,
-        alternatives: false,
-        selection_sources: 1000,
-        threads: super::cores(),
-    }
+    let plan = Plan::new(
+        name,
+        planned(data.max_source_len) + checkpoint.source_vocab.marks() as u16,
+        planned(data.max_target_len),
+    );
+    Options { threads: super::cores(), ..Options::new(plan, checkpoint.config.train.metric) }
 }
 
 fn tell(compiled: &Compiled, path: &Path, json: bool) {

@@ -9,6 +9,7 @@ use kinglet_train::cli::{Usage, evaluate::print};
 use kinglet_train::config::{self, Config, Metric, Resolution, Tokens};
 use kinglet_train::data::{Pair, corpus};
 use kinglet_train::metrics::{Scores, score};
+use kinglet_train::vocab::Encoded;
 
 use super::options::DecodingArgs;
 use crate::calibrate::Example;
@@ -130,7 +131,7 @@ fn perplexity(
     }
     let example = |pair: &Pair| {
         let ids = desktop::target_ids(model, &pair.target).into_iter().chain([model.target().eos()]);
-        Example { source: Vec::new(), target: ids.map(u32::from).collect() }
+        Example { source: Encoded::default(), target: ids.map(u32::from).collect() }
     };
     let examples: Vec<Example> = pairs.iter().map(example).collect();
     let loss = cross_entropy(model, &examples, threads)?;

@@ -104,9 +104,13 @@ mod tests {
     #[test]
     fn records_normalise_every_count_to_the_nearest_unit() {
         // Of a small sensor and of a large one, of a switch, and of what is far from its mean.
-        let (mean, std) = ([0.5_f32, -1200.0, 0.04, 30_000.0], [11.0_f32, 9000.0, 0.2, 3.0]);
-        let unit = 6.0 / 127.0;
-        let (bytes, post) = records(&mean, &std, unit);
+        normalises(&[0.5, -1200.0, 0.04, 30_000.0], &[11.0, 9000.0, 0.2, 3.0], 6.0 / 127.0);
+        // Multipliers that any first shift leaves exact.
+        normalises(&[0.0, 5.0], &[8192.0, 4096.0], 1.0 / 32.0);
+    }
+
+    fn normalises(mean: &[f32], std: &[f32], unit: f64) {
+        let (bytes, post) = records(mean, std, unit);
         for (feature, record) in bytes.as_chunks::<8>().0.iter().enumerate() {
             let [b0, b1, b2, b3, m0, m1, pre, _] = *record;
             let bias = i32::from_le_bytes([b0, b1, b2, b3]);

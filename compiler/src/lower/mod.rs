@@ -74,8 +74,8 @@ pub struct Source<'a> {
 impl Source<'_> {
     /// A pair as ids.
     pub fn example(&self, pair: &Pair) -> Example {
-        let ids = |vocab: &Vocab, text: &str| vocab.sentence(text).ids;
-        Example { source: ids(self.source_vocab, &pair.source), target: ids(self.target_vocab, &pair.target) }
+        let (source, target) = (&pair.source, &pair.target);
+        Example { source: self.source_vocab.sentence(source), target: self.target_vocab.sentence(target).ids }
     }
 }
 

@@ -135,9 +135,9 @@ impl Decoder<'_> {
         let mut sources = Vec::new();
         for line in lines {
             let sentence = source_vocab.sentence(line);
-            self.unknown += sentence.unknown;
+            self.unknown += sentence.unknown.len();
             if sentence.ids.len() > source_vocab.marks() {
-                sources.push(sentence.ids);
+                sources.push(sentence);
             }
         }
         self.empty += lines.len() - sources.len();

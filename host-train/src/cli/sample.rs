@@ -9,6 +9,7 @@ use crate::checkpoint::Checkpoint;
 use crate::cli::Usage;
 use crate::config::Task;
 use crate::sample::{SampleOptions, sample};
+use crate::vocab::Encoded;
 
 /// Draw targets from a model's distribution: for each line of standard input, or of a model that generates, from nothing
 #[derive(Debug, clap::Args)]
@@ -59,17 +60,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         return Err(Usage(format!("--top-p must be 0 to 1, found {top_p}")).into());
     }
     let number = args.number as usize;
-    let sources: Vec<Vec<u32>> = match config.model.task {
+    let sources: Vec<Encoded> = match config.model.task {
         Task::Label => {
             return Err(Usage("a model that labels draws nothing; see kinglet-train decode".into()).into());
         }
-        Task::Generate => vec![source_vocab.sentence("").ids; number],
+        Task::Generate => vec![source_vocab.sentence(""); number],
         Task::Transduce => {
             let text = std::io::read_to_string(std::io::stdin()).context("cannot read standard input")?;
             for (number, line) in (1..).zip(text.lines()) {
                 source_vocab.check(line).map_err(|e| anyhow::anyhow!("standard input:{number}: {e}"))?;
             }
-            text.lines().flat_map(|line| vec![source_vocab.sentence(line).ids; number]).collect()
+            text.lines().flat_map(|line| vec![source_vocab.sentence(line); number]).collect()
         }
     };
     let mut output = std::io::stdout().lock();

@@ -6,32 +6,40 @@ use crate::data::Pair;
 use crate::data::frames::to_counts;
 use crate::model::Batch;
 use crate::nn::random::Random;
-use crate::vocab::{Encoded, Vocab, outside};
+use crate::vocab::{Encoded, Vocab};
 
-/// Sequences end to end in one buffer, so that millions of short ones cost little more than their ids.
-#[derive(Debug, Clone, Default)]
-struct Sequences {
-    ids: Vec<u32>,
+/// Sequences end to end in one buffer, so that millions of short ones cost little more than what is in them.
+#[derive(Debug, Clone)]
+struct Sequences<T> {
+    all: Vec<T>,
     ends: Vec<usize>,
 }
 
-impl Sequences {
-    fn push(&mut self, ids: &[u32]) {
-        self.ids.extend_from_slice(ids);
-        self.ends.push(self.ids.len());
+impl<T> Default for Sequences<T> {
+    fn default() -> Self {
+        Self { all: Vec::new(), ends: Vec::new() }
+    }
+}
+
+impl<T> Sequences<T> {
+    fn push(&mut self, sequence: Vec<T>) {
+        self.all.extend(sequence);
+        self.ends.push(self.all.len());
     }
 
-    fn get(&self, index: usize) -> &[u32] {
+    fn get(&self, index: usize) -> &[T] {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
-        &self.ids[start..self.ends[index]]
+        &self.all[start..self.ends[index]]
     }
 }
 
 /// Encoded pairs; every source and target stands between its marks.
 #[derive(Debug, Clone, Default)]
 pub struct Dataset {
-    sources: Sequences,
-    targets: Sequences,
+    sources: Sequences<u32>,
+    /// Of sources whose letters are read: the words that are [`Encoded::unknown`].
+    words: Sequences<String>,
+    targets: Sequences<u32>,
     dropped: usize,
     unknown: usize,
 }
@@ -81,9 +89,10 @@ impl Dataset {
                 continue;
             }
             let (s, t) = (choose(0, texts[0], s), choose(1, texts[1], t));
-            data.unknown += s.unknown + t.unknown;
-            data.sources.push(&s.ids);
-            data.targets.push(&t.ids);
+            data.unknown += s.unknown.len() + t.unknown.len();
+            data.sources.push(s.ids);
+            data.words.push(if vocabs[0].characters().is_some() { s.unknown } else { Vec::new() });
+            data.targets.push(t.ids);
         }
         data
     }
@@ -110,7 +119,7 @@ impl Dataset {
 
     /// All target tokens, end marks included.
     pub fn target_tokens(&self) -> usize {
-        self.targets.ids.len()
+        self.targets.all.len()
     }
 
     /// (source, target) lengths in ids, end marks included.
@@ -124,17 +133,21 @@ impl Dataset {
     /// When a number is not below [`Dataset::len`].
     pub fn batch(&self, pairs: &[usize]) -> Batch {
         Batch {
-            sources: pairs.iter().map(|&i| self.sources.get(i).to_vec()).collect(),
+            sources: pairs.iter().map(|&i| self.source(i)).collect(),
             targets: pairs.iter().map(|&i| self.targets.get(i).to_vec()).collect(),
         }
+    }
+
+    fn source(&self, pair: usize) -> Encoded {
+        Encoded { ids: self.sources.get(pair).to_vec(), unknown: self.words.get(pair).to_vec() }
     }
 
     /// Mean and standard deviation of every feature of all source frames of so many numbers, in counts. Of a feature that never
     /// changes the deviation is 1.
     pub fn frame_statistics(&self, width: usize) -> [Vec<f32>; 2] {
-        let rows = (self.sources.ids.len() / width).max(1) as f64;
+        let rows = (self.sources.all.len() / width).max(1) as f64;
         let of = |feature: usize| {
-            let counts = || to_counts(&self.sources.ids).skip(feature).step_by(width).map(f64::from);
+            let counts = || to_counts(&self.sources.all).skip(feature).step_by(width).map(f64::from);
             let mean = counts().sum::<f64>() / rows;
             let variance = counts().map(|count| (count - mean).powi(2)).sum::<f64>() / rows;
             (mean as f32, if variance > 0.0 { variance.sqrt() as f32 } else { 1.0 })
@@ -143,15 +156,12 @@ impl Dataset {
         [means, deviations]
     }
 
-    /// A number that differs, in all likelihood, when any id or the order of pairs differs: FNV-1a over the ids and, of words
-    /// [`outside`], whose ids tell when they were met, over what they are.
+    /// A number that differs, in all likelihood, when any id, any unknown word whose letters are read, or the order of pairs
+    /// differs: FNV-1a over all of them.
     pub fn fingerprint(&self) -> u64 {
-        let ids = self.sources.ids.iter().chain(&self.targets.ids);
-        let number = |&id: &u32| match outside::word(id) {
-            Some(word) => (checksum(word.bytes()), size_of::<u64>()),
-            None => (id.into(), size_of::<u32>()),
-        };
-        checksum(ids.map(number).flat_map(|(number, bytes)| number.to_le_bytes().into_iter().take(bytes)))
+        let ids = self.sources.all.iter().chain(&self.targets.all).flat_map(|id| id.to_le_bytes());
+        let words = self.words.all.iter().flat_map(|word| word.bytes().chain([b' ']));
+        checksum(ids.chain(words))
     }
 }
 
@@ -174,7 +184,7 @@ mod tests {
     fn batches_end_with_the_end_mark() {
         let data = data(&DataConfig::default());
         let batch = data.batch(&[2, 0]);
-        assert_eq!(batch.sources, [vec![6, EOS], vec![4, 5, EOS]]);
+        assert_eq!(batch.sources, [vec![6, EOS].into(), vec![4, 5, EOS].into()]);
         assert_eq!(batch.targets, [vec![4, 5, 6, 4, EOS], vec![4, 5, EOS]]);
         assert_eq!(data.lengths(), [(3, 3), (7, 2), (2, 5)]);
         assert_eq!(data.target_tokens(), 10);
@@ -204,7 +214,7 @@ mod tests {
             assert!(data.target_tokens() >= whole.target_tokens());
             for (i, pair) in pairs.iter().enumerate() {
                 let batch = data.batch(&[i]);
-                for ids in [&batch.sources[0], &batch.targets[0]] {
+                for ids in [&batch.sources[0].ids, &batch.targets[0]] {
                     assert_eq!(vocab.decode(&ids[..ids.len() - 1]), pair.source);
                 }
             }
@@ -217,5 +227,26 @@ mod tests {
         let fewer = data(&DataConfig { max_source_len: 5, ..DataConfig::default() });
         assert_eq!(all.fingerprint(), all.clone().fingerprint());
         assert_ne!(all.fingerprint(), fewer.fingerprint());
+    }
+
+    #[test]
+    fn unknown_words_are_kept_where_their_letters_are_read() {
+        let words = Vocab::build(Tokens::Words, ["a b"], 1);
+        let letters = words.clone().with_characters(Vocab::build(Tokens::Chars, ["abc"], 1));
+        let data = |vocab: &Vocab, texts: [&str; 2]| {
+            let pairs = texts.map(|text| Pair { source: text.into(), target: "b".into() });
+            Dataset::whole(&pairs, vocab, &words)
+        };
+        let (kept, dropped) = (data(&letters, ["ab a c", "b cc"]), data(&words, ["ab a c", "b cc"]));
+        let unknown =
+            |data: &Dataset| data.batch(&[1, 0]).sources.into_iter().map(|s| s.unknown).collect::<Vec<_>>();
+        assert_eq!(unknown(&kept), [vec!["cc"], vec!["ab", "c"]]);
+        assert_eq!(unknown(&dropped), [[""; 0]; 2]);
+        assert_eq!([kept.unknown(), dropped.unknown()], [3, 3]);
+        // Other letters are another corpus, but only to who reads them.
+        let fingerprints =
+            |vocab| [["ab a c", "b cc"], ["ab a cc", "b c"]].map(|texts| data(vocab, texts).fingerprint());
+        let ([one, other], [same, too]) = (fingerprints(&letters), fingerprints(&words));
+        assert!(one != other && same == too);
     }
 }

@@ -122,9 +122,9 @@ mod tests {
     #[test]
     fn numbers_become_counts_and_text_again() {
         let frames = Frames::new(vec![0.5, 1.0]);
-        let counts = frames.counts("0.5,-3 -1.2,7e2").unwrap();
-        assert_eq!(counts, [1, -3, -2, 700]);
-        assert_eq!(frames.text(counts.iter().copied()), "0.5,-3 -1,700");
+        let counts = frames.counts("0.4,-3 -1.3,7e2").unwrap();
+        assert_eq!(counts, [1, -3, -3, 700]);
+        assert_eq!(frames.text(counts.iter().copied()), "0.5,-3 -1.5,700");
         assert_eq!(frames.counts("16383.5,32767 -16384,-32768").unwrap(), [32_767, 32_767, -32_768, -32_768]);
         assert_eq!(to_counts(&to_ids(counts.clone())).collect::<Vec<_>>(), counts);
     }

@@ -11,6 +11,7 @@ use crate::nn::params::{Gradients, Layout};
 use crate::nn::rnn::State;
 use crate::nn::stack::{List, Shape, Stack, StackTrace};
 use crate::quant::{Builder, Weights};
+use crate::vocab::Sentence;
 
 /// The encoder's layers.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,11 +73,13 @@ impl Encoder {
     }
 
     /// Packs the sources of a batch that `names` counts up.
-    pub(super) fn read<S: AsRef<[u32]>>(&self, batch: &[S], names: &[usize]) -> Sentences {
+    pub(super) fn read<S: Sentence>(&self, batch: &[S], names: &[usize]) -> Sentences {
         match &self.lowest {
-            Lowest::Tokens(embedding) => Sentences::new(batch, names, embedding.vocab()),
-            Lowest::Words(speller) => Sentences::with(batch, names, 1, |id| speller.entry(id)),
-            Lowest::Frames(frames) => Sentences::with(batch, names, frames.width(), |number| number),
+            Lowest::Tokens(embedding) => Sentences::new(names, embedding.vocab(), |name| batch[name].ids()),
+            Lowest::Words(speller) => speller.read(batch, names),
+            Lowest::Frames(frames) => {
+                Sentences::with(names, frames.width(), |i| batch[names[i]].ids(), |number| number)
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use crate::nn::attention::AttentionTrace;
 use crate::nn::buffer::Buffer;
 use crate::nn::operand::Packs;
 use crate::quant::{Grid, Weights};
+use crate::vocab::Sentence;
 
 /// Encoded sources, and rows of decoder states that read tokens one at a time. At first every source has
 /// one row, in the order of the sources, that is about to read the start mark.
@@ -43,7 +44,7 @@ impl<'a> Decoding<'a> {
     ///
     /// # Panics
     /// When the model labels; see [`Seq2Seq::label_logits`].
-    pub fn new(model: &'a Seq2Seq, sources: &[&[u32]]) -> Self {
+    pub fn new<S: Sentence>(model: &'a Seq2Seq, sources: &[S]) -> Self {
         let decoder = model.network.decoder().expect("a model that goes from token to token");
         let names: Vec<usize> = (0..sources.len()).collect();
         let grid = model.grid();
@@ -101,7 +102,7 @@ impl Seq2Seq {
     ///
     /// # Panics
     /// When the model does not label.
-    pub fn label_logits(&self, sources: &[&[u32]]) -> Vec<Vec<f32>> {
+    pub fn label_logits<S: Sentence>(&self, sources: &[S]) -> Vec<Vec<f32>> {
         let Network::Label(network) = &self.network else { panic!("a model that labels") };
         let names: Vec<usize> = (0..sources.len()).collect();
         let packed = network.encoder.read(sources, &names);

@@ -34,6 +34,7 @@ use crate::error::Result;
 use crate::nn::operand::Operands;
 use crate::nn::params::Layout;
 use crate::quant::{Grid, Scheme};
+use crate::vocab::Encoded;
 use network::Network;
 use step::Spare;
 
@@ -49,8 +50,8 @@ pub const UNK: u32 = 3;
 /// Sentence pairs of one step; no padding, no start marks. Ids outside the vocabulary count as [`UNK`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
-    /// Source ids, each sentence ending with [`EOS`]; or the counts of its frames, see [`crate::data::frames::to_ids`].
-    pub sources: Vec<Vec<u32>>,
+    /// Sources, each ending with [`EOS`]; or the counts of its frames, see [`crate::data::frames::to_ids`].
+    pub sources: Vec<Encoded>,
     /// Target ids, each sentence ending with [`EOS`]; as many as sources.
     pub targets: Vec<Vec<u32>>,
 }

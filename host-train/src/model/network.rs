@@ -10,6 +10,7 @@ use crate::model::transducer::{Transducer, TransducerTrace};
 use crate::nn::buffer::Buffer;
 use crate::nn::params::{Gradients, Layout, Params};
 use crate::quant::{Builder, Grid, Scheme, Weights};
+use crate::vocab::Sentence;
 
 /// The layers of a model: sizes and places of parameters, no numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,15 +109,15 @@ impl Network {
 
     /// Reads the sources and, behind start marks, the targets or what `feed` has in their place. `names` are the numbers of
     /// the pairs to read.
-    pub(super) fn forward<S: AsRef<[u32]>>(
+    pub(super) fn forward<S: Sentence, T: AsRef<[u32]>>(
         &self,
         weights: Weights<'_>,
-        (sources, targets): (&[S], &[S]),
+        (sources, targets): (&[S], &[T]),
         names: &[usize],
         masks: Masks,
         feed: Feed<'_>,
     ) -> Pass {
-        let targets = Sentences::new(targets, names, self.target_vocab());
+        let targets = Sentences::new(names, self.target_vocab(), |name| targets[name].as_ref());
         let read = |encoder: &Encoder| encoder.read(sources, names);
         let trace = match self {
             Self::Transduce(network) => {

@@ -6,6 +6,7 @@ use crate::model::{Feed, Seq2Seq};
 use crate::nn::loss::{CrossEntropy, cross_entropy_backward, distillation_backward, softmax};
 use crate::nn::operand::Packs;
 use crate::quant::Weights;
+use crate::vocab::Encoded;
 
 /// What a decoder reads and what its logits are measured by; by default the mean likelihood of the references' tokens.
 #[derive(Clone, Copy, Default)]
@@ -32,7 +33,7 @@ pub struct Teachers<'a> {
 }
 
 /// Sources and targets of a batch.
-type Sides<'a> = (&'a [Vec<u32>], &'a [Vec<u32>]);
+type Sides<'a> = (&'a [Encoded], &'a [Vec<u32>]);
 
 /// The loss of a pass over some pairs of a batch; its logits are replaced by their gradients.
 pub(super) fn backward(

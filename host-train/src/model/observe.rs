@@ -8,6 +8,7 @@ use crate::model::sentences::Masks;
 use crate::model::{Seq2Seq, transducer::TransducerTrace};
 use crate::nn::stack::{Stack, StackTrace};
 use crate::quant::{FRAMES, OUTPUT, PROJECTION, Weights};
+use crate::vocab::Sentence;
 
 /// Who is shown a vector, by its name.
 type Tap<'a> = &'a mut dyn FnMut(&str, &[f32]);
@@ -36,7 +37,10 @@ impl Seq2Seq {
     ///
     /// With a scheme they are what the chip computes, times what a unit of it is worth; but keys are on the Q3.12 grid of
     /// the sum that they enter.
-    pub fn observe(&self, source: &[u32], target: &[u32], tap: &mut dyn FnMut(&str, &[f32])) {
+    pub fn observe<S>(&self, source: &S, target: &[u32], tap: &mut dyn FnMut(&str, &[f32]))
+    where
+        S: Sentence + ?Sized,
+    {
         let grid = self.grid();
         let weights = Weights::new(&self.params, grid.as_ref());
         let pass: Pass =

@@ -21,22 +21,25 @@ pub(super) struct Sentences {
     pub(super) names: Buffer<usize>,
     /// Id of each packed row; of frames, all their numbers.
     pub(super) ids: Buffer<u32>,
+    /// Where letters are read: the words that ids beyond the vocabulary stand for.
+    pub(super) words: Vec<String>,
 }
 
 impl Sentences {
-    /// Packs the sentences of a batch that `names` counts up; ids not below `vocab` become [`UNK`].
-    pub(super) fn new<S: AsRef<[u32]>>(batch: &[S], names: &[usize], vocab: usize) -> Self {
-        Self::with(batch, names, 1, |id| if (id as usize) < vocab { id } else { UNK })
+    /// Packs the sentences that have the given numbers in a batch; ids not below `vocab` become [`UNK`].
+    pub(super) fn new<'s>(names: &[usize], vocab: usize, sentence: impl Fn(usize) -> &'s [u32]) -> Self {
+        let known = |id| if (id as usize) < vocab { id } else { UNK };
+        Self::with(names, 1, |i| sentence(names[i]), known)
     }
 
-    /// Packs the sentences of a batch that `names` counts up, `width` ids a position, with what stands for them.
-    pub(super) fn with<S: AsRef<[u32]>>(
-        batch: &[S],
+    /// Packs sentences that have the given numbers in a batch, `sentence(i)` being that of `names[i]`: `width` ids a position,
+    /// with what stands for them.
+    pub(super) fn with<'s>(
         names: &[usize],
         width: usize,
+        sentence: impl Fn(usize) -> &'s [u32],
         known: impl Fn(u32) -> u32,
     ) -> Self {
-        let sentence = |i: usize| batch[names[i]].as_ref();
         let mut order: Buffer<usize> = (0..names.len()).collect();
         order.sort_unstable_by_key(|&i| (Reverse(sentence(i).len()), i));
         let seq = Packed::new(order.iter().map(|&i| sentence(i).len() / width).collect::<Buffer<usize>>());
@@ -49,14 +52,14 @@ impl Sentences {
             }
         }
         let names = order.iter().map(|&i| names[i]).collect();
-        Self { seq, order, names, ids }
+        Self { seq, order, names, ids, words: Vec::new() }
     }
 
     /// Sentences of one token each, in their order.
     pub(super) fn of_one_token(ids: &[u32]) -> Self {
         let order: Buffer<usize> = (0..ids.len()).collect();
         let seq = Packed::new(Buffer::filled(ids.len(), 1));
-        Self { seq, names: order.clone(), order, ids: Buffer::copy(ids) }
+        Self { seq, names: order.clone(), order, ids: Buffer::copy(ids), words: Vec::new() }
     }
 
     /// The same sentences without so many of their last tokens, whose ids are to be filled in.
@@ -64,7 +67,7 @@ impl Sentences {
         let lengths = self.seq.lengths().iter().map(|length| length.saturating_sub(tokens));
         let seq = Packed::new(lengths.collect::<Buffer<usize>>());
         let ids = Buffer::filled(seq.rows(), UNK);
-        Self { seq, order: self.order.clone(), names: self.names.clone(), ids }
+        Self { seq, order: self.order.clone(), names: self.names.clone(), ids, words: Vec::new() }
     }
 
     /// The vectors of all ids; where dropout leaves them alone those of the tokens, each once if that pays.
@@ -97,7 +100,8 @@ impl Sentences {
             let before = self.seq.offset(t - 1);
             ids[self.seq.rows_of(t..t + 1)].copy_from_slice(&self.ids[before..before + self.seq.batch(t)]);
         }
-        Self { seq: self.seq.clone(), order: self.order.clone(), names: self.names.clone(), ids }
+        let (seq, order, names) = (self.seq.clone(), self.order.clone(), self.names.clone());
+        Self { seq, order, names, ids, words: Vec::new() }
     }
 }
 
@@ -200,7 +204,7 @@ mod tests {
     #[test]
     fn packs_longest_first_and_shifts() {
         let sentences: [&[u32]; 4] = [&[], &[5, 2], &[6, 7, 2], &[99, 2]];
-        let packed = Sentences::new(&sentences, &[1, 2, 3], 8);
+        let packed = Sentences::new(&[1, 2, 3], 8, |name| sentences[name]);
         assert_eq!((&packed.order[..], &packed.names[..]), (&[1, 0, 2][..], &[2, 1, 3][..]));
         assert_eq!(packed.ids[..], [6, 5, UNK, 7, 2, 2, 2]);
         assert_eq!(packed.shifted().ids[..], [SOS, SOS, SOS, 6, 5, UNK, 7]);
@@ -227,7 +231,8 @@ mod tests {
         let masks = Masks::new(&ModelConfig { dropout: 0.5, ..ModelConfig::default() }, 3);
         let long: &[u32] = &[4, 2];
         let batch: [&[u32]; 2] = [long, &[2]];
-        let (both, alone) = (Sentences::new(&batch, &[0, 1], 8), Sentences::new(&batch, &[1], 8));
+        let packed = |names: &[usize]| Sentences::new(names, 8, |name| batch[name]);
+        let (both, alone) = (packed(&[0, 1]), packed(&[1]));
         let (mut a, mut b) = (vec![1.0; 3 * 32], vec![1.0; 32]);
         masks.apply(Site::Output, &both, &mut a);
         masks.apply(Site::Output, &alone, &mut b);

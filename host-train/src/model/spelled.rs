@@ -1,8 +1,10 @@
 //! What an encoder that reads letters makes of words: an embedding and features of their spelling beside it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::EncoderConfig;
+use crate::model::UNK;
 use crate::model::sentences::Sentences;
 use crate::nn::buffer::Buffer;
 use crate::nn::characters::{Characters, CharactersTrace, Letters};
@@ -10,7 +12,7 @@ use crate::nn::embedding::{Embedding, Tokens};
 use crate::nn::matrix::add;
 use crate::nn::params::{Gradients, Layout};
 use crate::quant::Weights;
-use crate::vocab::Spelling;
+use crate::vocab::{Sentence, Spelling};
 
 /// Embeddings of words, and features of their spelling.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +27,7 @@ pub(super) struct Speller {
 /// The different words of some sentences.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Spelled {
-    /// Entries of the spelling.
+    /// Ids, and beyond the vocabulary's those of other words.
     pub(super) words: Tokens,
     /// Ids of their embeddings.
     known: Buffer<u32>,
@@ -46,20 +48,43 @@ impl Speller {
         self.embedding.width() + self.characters.features()
     }
 
-    /// What stands for a source id until its word is read.
-    pub(super) fn entry(&self, id: u32) -> u32 {
-        self.spelling.entry(id)
+    /// Packs the sources of a batch that `names` counts up; words that the vocabulary does not know get ids beyond it.
+    pub(super) fn read<S: Sentence>(&self, batch: &[S], names: &[usize]) -> Sentences {
+        let known = self.spelling.words() as u32;
+        let (mut words, mut ids) = (Vec::new(), HashMap::new());
+        let mut beyond = |word| {
+            *ids.entry(word).or_insert_with(|| {
+                words.push(String::clone(word));
+                known + words.len() as u32 - 1
+            })
+        };
+        let mut read = |&name: &usize| -> Vec<u32> {
+            let mut unknown = batch[name].unknown().iter();
+            let read = |&id: &u32| match id {
+                UNK => unknown.next().map_or(UNK, &mut beyond),
+                id if id < known => id,
+                _ => UNK,
+            };
+            batch[name].ids().iter().map(read).collect()
+        };
+        let sentences: Vec<Vec<u32>> = names.iter().map(&mut read).collect();
+        Sentences { words, ..Sentences::with(names, 1, |i| &sentences[i], |id| id) }
     }
 
     /// Features of the words of sentences, each once.
     pub(super) fn forward(&self, weights: Weights<'_>, sources: &Sentences) -> Spelled {
-        let words = Tokens::distinct(&sources.ids, self.spelling.entries());
+        let known = self.spelling.words();
+        let words = Tokens::distinct(&sources.ids, known + sources.words.len());
         let mut letters = Letters::default();
-        for &entry in words.ids.iter() {
-            self.spelling.append(entry, self.max_len, &mut letters.ids);
+        for &id in words.ids.iter() {
+            match (id as usize).checked_sub(known) {
+                None => self.spelling.append(id, self.max_len, &mut letters.ids),
+                Some(at) => self.spelling.append_word(&sources.words[at], self.max_len, &mut letters.ids),
+            }
             letters.ends.push(letters.ids.len());
         }
-        let known = words.ids.iter().map(|&entry| self.spelling.known(entry)).collect();
+        let embedded = |&id: &u32| if (id as usize) < known { id } else { UNK };
+        let known = words.ids.iter().map(embedded).collect();
         Spelled { words, known, trace: self.characters.forward(weights, letters) }
     }
 

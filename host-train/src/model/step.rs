@@ -178,7 +178,7 @@ impl Seq2Seq {
 fn split(batch: &Batch) -> (Buffer<usize>, [usize; SHARDS]) {
     assert_eq!(batch.sources.len(), batch.targets.len(), "as many targets as sources");
     let mut order: Buffer<usize> = (0..batch.sources.len()).collect();
-    order.sort_unstable_by_key(|&i| (Reverse(batch.sources[i].len() + batch.targets[i].len()), i));
+    order.sort_unstable_by_key(|&i| (Reverse(batch.sources[i].ids.len() + batch.targets[i].len()), i));
     let (mut names, mut ends) = (Buffer::default(), [0; SHARDS]);
     for (k, end) in ends.iter_mut().enumerate() {
         order.iter().skip(k).step_by(SHARDS).for_each(|&i| names.push(i));

@@ -93,7 +93,7 @@ fn ranges(model: &Seq2Seq, pairs: &[(&[u32], &[u32])]) -> Result<BTreeMap<String
     }
     let mut ranges: BTreeMap<String, f32> = BTreeMap::new();
     for (source, target) in pairs {
-        model.observe(source, target, &mut |name, values| {
+        model.observe(*source, target, &mut |name, values| {
             let largest = values.iter().fold(0.0_f32, |m, v| if v.is_nan() { *v } else { m.max(v.abs()) });
             match ranges.get_mut(name) {
                 Some(range) => *range = if largest.is_nan() { largest } else { range.max(largest) },

@@ -312,7 +312,7 @@ fn reals(values: &[f32]) -> Vec<f64> {
 }
 
 fn pairs(batch: &Batch) -> Vec<(&[u32], &[u32])> {
-    batch.sources.iter().zip(&batch.targets).map(|(s, t)| (&s[..], &t[..])).collect()
+    batch.sources.iter().zip(&batch.targets).map(|(s, t)| (&s.ids[..], &t[..])).collect()
 }
 
 /// A network on the grid of the given weights.

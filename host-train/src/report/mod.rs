@@ -195,8 +195,8 @@ impl Decoder<'_> {
             return_attention: true,
             ..SearchOptions::default()
         };
-        let ids: Vec<Vec<u32>> = sources.iter().map(|text| self.source.sentence(text).ids).collect();
-        let found = decode_all(&self.model.into(), &ids, &options, self.threads);
+        let sources: Vec<_> = sources.iter().map(|text| self.source.sentence(text)).collect();
+        let found = decode_all(&self.model.into(), &sources, &options, self.threads);
         found.into_iter().map(|mut best| best.pop().unwrap_or_default()).collect()
     }
 

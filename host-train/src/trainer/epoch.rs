@@ -288,7 +288,8 @@ impl Work {
     /// The source text of the longest of some training pairs, cut to what a message can hold.
     fn longest(&self, pairs: &[usize]) -> String {
         let batch = self.train.batch(pairs);
-        let longest = batch.sources.iter().max_by_key(|ids| ids.len()).map_or(&[][..], |ids| ids);
+        let sources = batch.sources.iter().map(|source| &source.ids[..]);
+        let longest = sources.max_by_key(|ids| ids.len()).unwrap_or_default();
         let longest = &longest[..longest.len() - self.source_vocab.marks().min(1)];
         self.source_vocab.decode(longest).chars().take(60).collect()
     }

@@ -10,7 +10,7 @@ use crate::metrics::{Scores, score};
 use crate::model::Seq2Seq;
 use crate::nn::loss::log_sum_exp;
 use crate::search::{Hypothesis, SearchOptions, beam, greedy};
-use crate::vocab::Vocab;
+use crate::vocab::{Encoded, Vocab};
 
 /// Sentences that are decoded together.
 const CHUNK: usize = 64;
@@ -30,8 +30,7 @@ pub struct Evaluation {
 pub fn evaluate(model: &Seq2Seq, source: &Vocab, target: &Vocab, run: &Run<'_>, dev: &Dataset) -> Evaluation {
     let (threads, max_len) = (run.config.train.threads, run.config.data.max_target_len);
     let scores = || {
-        let sources: Vec<Vec<u32>> =
-            group(run.dev).iter().map(|case| source.sentence(case.source).ids).collect();
+        let sources: Vec<_> = group(run.dev).iter().map(|case| source.sentence(case.source)).collect();
         let decoded = in_chunks(&sources, threads, |_, chunk| greedy(model, chunk, max_len));
         let parts: Vec<_> = decoded.iter().map(|best| target.parts_of(&best.ids)).collect();
         score(target.tokenization(), run.dev, &parts)
@@ -76,8 +75,7 @@ pub fn walk_loss(model: &Ensemble<'_>, data: &Dataset, behind: Behind, threads: 
     let pairs = data.batch(&all);
     if model.labels() {
         let losses = in_chunks(&pairs.sources, threads, |chunk, sources| {
-            let sources: Vec<&[u32]> = sources.iter().map(|s| &s[..]).collect();
-            let logits = model.label_logits(&sources);
+            let logits = model.label_logits(sources);
             chunk.iter().zip(&logits).map(|(&i, rows)| nll(rows, &pairs.targets[i])).collect()
         });
         return losses.iter().sum::<f64>() / data.target_tokens().max(1) as f64;
@@ -85,7 +83,7 @@ pub fn walk_loss(model: &Ensemble<'_>, data: &Dataset, behind: Behind, threads: 
     let losses = in_chunks(&pairs.sources, threads, |chunk, sources| {
         let targets: Vec<&[u32]> = chunk.iter().map(|&i| &pairs.targets[i][..]).collect();
         let mut losses = vec![0.0; targets.len()];
-        let mut walk = model.walk(&sources.iter().map(|s| &s[..]).collect::<Vec<_>>());
+        let mut walk = model.walk(sources);
         let mut tokens = walk.start();
         let mut live: Vec<usize> = (0..targets.len()).collect();
         for t in 0.. {
@@ -122,7 +120,7 @@ fn nll(logits: &[f32], targets: &[u32]) -> f64 {
 /// The number of threads changes no bit.
 pub fn decode_all(
     model: &Ensemble<'_>,
-    sources: &[Vec<u32>],
+    sources: &[Encoded],
     options: &SearchOptions,
     threads: usize,
 ) -> Vec<Vec<Hypothesis>> {
@@ -138,18 +136,18 @@ pub fn decode_groups<'a, 'm>(
     threads: usize,
 ) -> Vec<(Group<'a>, Vec<Hypothesis>)> {
     let groups = group(pairs);
-    let sources: Vec<Vec<u32>> = groups.iter().map(|case| source.sentence(case.source).ids).collect();
+    let sources: Vec<_> = groups.iter().map(|case| source.sentence(case.source)).collect();
     groups.into_iter().zip(decode_all(&model.into(), &sources, options, threads)).collect()
 }
 
-/// `work` on chunks of sources of like length, by their numbers and ids, shared out to threads; results in the order of the sources.
+/// `work` on chunks of sources of like length, with their numbers, shared out to threads; results in the order of the sources.
 fn in_chunks<T: Send + Default>(
-    sources: &[Vec<u32>],
+    sources: &[Encoded],
     threads: usize,
-    work: impl Fn(&[usize], &[Vec<u32>]) -> Vec<T> + Sync,
+    work: impl Fn(&[usize], &[&Encoded]) -> Vec<T> + Sync,
 ) -> Vec<T> {
     let mut order: Vec<usize> = (0..sources.len()).collect();
-    order.sort_by_key(|&i| sources[i].len());
+    order.sort_by_key(|&i| sources[i].ids.len());
     let chunks: Vec<&[usize]> = order.chunks(CHUNK).collect();
     let threads = threads.clamp(1, chunks.len().max(1));
     let mut results: Vec<T> = Vec::new();
@@ -160,7 +158,7 @@ fn in_chunks<T: Send + Default>(
             move || -> Vec<(usize, T)> {
                 let mine = chunks.iter().skip(first).step_by(threads);
                 let decode = |chunk: &&[usize]| {
-                    let batch: Vec<Vec<u32>> = chunk.iter().map(|&i| sources[i].clone()).collect();
+                    let batch: Vec<&Encoded> = chunk.iter().map(|&i| &sources[i]).collect();
                     chunk.iter().copied().zip(work(chunk, &batch)).collect::<Vec<_>>()
                 };
                 mine.flat_map(decode).collect()
@@ -182,10 +180,11 @@ mod tests {
 
     #[test]
     fn chunks_keep_the_order_of_sources() {
-        let sources: Vec<Vec<u32>> = (0..300).map(|i| vec![7; (i * 7) % 13 + 1]).collect();
+        let sources: Vec<Encoded> = (0..300).map(|i| vec![7; (i * 7) % 13 + 1].into()).collect();
+        let length = |source: &Encoded| source.ids.len();
         for threads in [1, 2, 5, 64] {
-            let lengths = in_chunks(&sources, threads, |_, chunk| chunk.iter().map(Vec::len).collect());
-            assert_eq!(lengths, sources.iter().map(Vec::len).collect::<Vec<_>>());
+            let lengths = in_chunks(&sources, threads, |_, chunk| chunk.iter().map(|s| length(s)).collect());
+            assert_eq!(lengths, sources.iter().map(length).collect::<Vec<_>>());
         }
         assert!(in_chunks(&[], 4, |_, chunk| vec![0u8; chunk.len()]).is_empty());
     }

@@ -313,7 +313,7 @@ fn taken_over(init: Checkpoint, config: &Config, train: &Dataset) -> Result<Seq2
         let chosen: Vec<usize> = (0..count).map(|i| i * train.len() / count).collect();
         let batch = train.batch(&chosen);
         let pairs: Vec<(&[u32], &[u32])> =
-            batch.sources.iter().zip(&batch.targets).map(|(s, t)| (&s[..], &t[..])).collect();
+            batch.sources.iter().zip(&batch.targets).map(|(s, t)| (&s.ids[..], &t[..])).collect();
         model.scheme = Some(Scheme::choose(&model, qat, &pairs)?);
     }
     Ok(model)

@@ -15,11 +15,12 @@ use crate::nn::loss::log_sum_exp;
 use crate::nn::random::{Random, key};
 use crate::search::{SearchOptions, beam, greedy};
 use crate::trainer::exposure::sampled;
+use crate::vocab::{Encoded, Sentence};
 
 /// The references that a source has in the whole training set: any of them is right.
 #[derive(Debug, Clone)]
 pub(super) struct References {
-    targets: HashMap<Vec<u32>, Vec<Vec<u32>>>,
+    targets: HashMap<Encoded, Vec<Vec<u32>>>,
 }
 
 /// Candidates of a batch's sources, with what the loss of each counts.
@@ -37,7 +38,7 @@ type Candidate = (Vec<u32>, f64);
 impl References {
     pub(super) fn new(data: &Dataset) -> Self {
         let all = data.batch(&(0..data.len()).collect::<Vec<_>>());
-        let mut targets: HashMap<Vec<u32>, Vec<Vec<u32>>> = HashMap::new();
+        let mut targets: HashMap<Encoded, Vec<Vec<u32>>> = HashMap::new();
         for (source, mut target) in all.sources.into_iter().zip(all.targets) {
             target.pop();
             targets.entry(source).or_default().push(target);
@@ -45,7 +46,7 @@ impl References {
         Self { targets }
     }
 
-    fn cost(&self, cost: Cost, source: &[u32], hypothesis: &[u32]) -> f64 {
+    fn cost(&self, cost: Cost, source: &Encoded, hypothesis: &[u32]) -> f64 {
         let references = self.targets.get(source).map_or(&[][..], |targets| targets);
         let each = references.iter().map(|reference| match cost {
             Cost::Wrong => f64::from(u8::from(reference != hypothesis)),
@@ -66,16 +67,16 @@ impl References {
         &self,
         config: &RiskConfig,
         model: &Seq2Seq,
-        sources: &[Vec<u32>],
+        sources: &[Encoded],
         max_len: usize,
         seed: u64,
     ) -> Weighted {
         let mut weighted = Weighted::default();
         let share = 1.0 / sources.len() as f64;
-        let mut push = |source: &[u32], mut ids: Vec<u32>, weight: f64| {
+        let mut push = |source: &Encoded, mut ids: Vec<u32>, weight: f64| {
             if weight != 0.0 {
                 ids.push(EOS);
-                weighted.batch.sources.push(source.to_vec());
+                weighted.batch.sources.push(source.clone());
                 weighted.batch.targets.push(ids);
                 weighted.weights.push((weight * share) as f32);
             }
@@ -127,7 +128,7 @@ fn expected_cost(logs: &[f64], costs: &[f64]) -> (f64, Vec<f64>) {
     (risk, q.iter().zip(costs).map(|(q, c)| q * (risk - c)).collect())
 }
 
-fn n_best(model: &Seq2Seq, sources: &[Vec<u32>], n: usize, max_len: usize) -> Vec<Vec<Candidate>> {
+fn n_best(model: &Seq2Seq, sources: &[impl Sentence], n: usize, max_len: usize) -> Vec<Vec<Candidate>> {
     let options = SearchOptions {
         beam_size: n,
         num_hypotheses: n,
@@ -143,13 +144,12 @@ fn n_best(model: &Seq2Seq, sources: &[Vec<u32>], n: usize, max_len: usize) -> Ve
 /// `n` draws for each source, the same ones once.
 fn samples(
     model: &Seq2Seq,
-    sources: &[Vec<u32>],
+    sources: &[impl Sentence],
     n: usize,
     max_len: usize,
     seed: u64,
 ) -> Vec<Vec<Candidate>> {
-    let borrowed: Vec<&[u32]> = sources.iter().map(|s| &s[..]).collect();
-    let mut decoding = crate::model::Decoding::new(model, &borrowed);
+    let mut decoding = crate::model::Decoding::new(model, sources);
     let all: Vec<usize> = (0..sources.len() * n).map(|row| row / n).collect();
     decoding.select(&all);
     let mut drawn: Vec<Candidate> = vec![Candidate::default(); all.len()];
@@ -212,15 +212,15 @@ mod tests {
     }
 
     fn references(pairs: &[(&[u32], &[u32])]) -> References {
-        let mut targets: HashMap<Vec<u32>, Vec<Vec<u32>>> = HashMap::new();
-        pairs.iter().for_each(|(s, t)| targets.entry(s.to_vec()).or_default().push(t.to_vec()));
+        let mut targets: HashMap<Encoded, Vec<Vec<u32>>> = HashMap::new();
+        pairs.iter().for_each(|(s, t)| targets.entry(s.to_vec().into()).or_default().push(t.to_vec()));
         References { targets }
     }
 
     #[test]
     fn any_reference_of_a_source_is_right() {
         let references = references(&[(&[4, EOS], &[4, 5]), (&[4, EOS], &[5, 5, 4, 4])]);
-        let cost = |cost, ids: &[u32]| references.cost(cost, &[4, EOS], ids);
+        let cost = |cost, ids: &[u32]| references.cost(cost, &vec![4, EOS].into(), ids);
         for kind in [Cost::Wrong, Cost::Edits, Cost::Bleu] {
             assert!(cost(kind, &[4, 5]).abs() < 1e-12 && cost(kind, &[5, 5, 4, 4]).abs() < 1e-12);
             assert!(cost(kind, &[4]) > 0.2, "{kind:?}");

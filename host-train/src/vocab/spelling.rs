@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{MARKS, Vocab, outside};
+use super::{MARKS, Vocab};
 use crate::model::{EOS, SOS, UNK};
 use crate::nn::buffer::Buffer;
 
-/// The letters of all words of a vocabulary and, as they are met, of others. Words are *entries*: the vocabulary's ids, then the
-/// words [`outside`] in the order of their ids.
+/// The letters of all words of a vocabulary, and of any others.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spelling {
     characters: Arc<Vocab>,
@@ -41,35 +40,19 @@ impl Spelling {
         self.characters.len()
     }
 
-    /// The entry of an id; ids that mean nothing are entered as [`UNK`].
-    pub fn entry(&self, id: u32) -> u32 {
-        let words = self.ends.len() as u32;
-        match id.checked_sub(outside::FIRST) {
-            None if id < words => id,
-            Some(number) if (number as usize) < outside::count() => words + number,
-            _ => UNK,
-        }
+    /// Appends the letters of an id's word between the marks; of one with more than `max_len` the first half and the last.
+    ///
+    /// # Panics
+    /// When the id is not below [`Spelling::words`].
+    pub fn append(&self, id: u32, max_len: usize, to: &mut Buffer<u32>) {
+        let at = id as usize;
+        let start = if at == 0 { 0 } else { self.ends[at - 1] };
+        let letters = &self.letters[start..self.ends[at]];
+        append(letters.iter().copied(), letters.len(), max_len, to);
     }
 
-    /// More than any entry so far.
-    pub fn entries(&self) -> usize {
-        self.ends.len() + outside::count()
-    }
-
-    /// The id of an entry's embedding.
-    pub fn known(&self, entry: u32) -> u32 {
-        if (entry as usize) < self.ends.len() { entry } else { UNK }
-    }
-
-    /// Appends an entry's letters between the marks; of a word with more than `max_len` the first half and the last.
-    pub fn append(&self, entry: u32, max_len: usize, to: &mut Buffer<u32>) {
-        let at = entry as usize;
-        if let Some(&end) = self.ends.get(at) {
-            let start = if at == 0 { 0 } else { self.ends[at - 1] };
-            let letters = &self.letters[start..end];
-            return append(letters.iter().copied(), letters.len(), max_len, to);
-        }
-        let word = outside::word(outside::FIRST + (at - self.ends.len()) as u32).unwrap_or_default();
+    /// [`Spelling::append`] for a word that need not be of the vocabulary.
+    pub fn append_word(&self, word: &str, max_len: usize, to: &mut Buffer<u32>) {
         append(self.letters_of(word), word.chars().count(), max_len, to);
     }
 
@@ -105,9 +88,12 @@ mod tests {
         let spelling = Spelling::new(&words).unwrap();
         let letters = |text: &str| {
             let mut letters = Buffer::default();
-            let [id] = words.encode(text).ids[..] else { panic!("one word") };
-            spelling.append(spelling.entry(id), 5, &mut letters);
-            (spelling.known(spelling.entry(id)), letters.to_vec())
+            let encoded = words.encode(text);
+            match &encoded.unknown[..] {
+                [] => spelling.append(encoded.ids[0], 5, &mut letters),
+                [word, ..] => spelling.append_word(word, 5, &mut letters),
+            }
+            (encoded.ids[0], letters.to_vec())
         };
         assert_eq!(letters("éa"), (5, vec![SOS, 7, 4, EOS]));
         assert_eq!(letters("b?é"), (UNK, vec![SOS, 5, UNK, 7, EOS]));
@@ -116,8 +102,7 @@ mod tests {
         // What is spelled like a mark is a word; the mark itself is not spelled.
         assert_eq!(letters("</s>").1.len(), 2 + 4);
         let mut mark = Buffer::default();
-        spelling.append(spelling.entry(EOS), 5, &mut mark);
+        spelling.append(EOS, 5, &mut mark);
         assert_eq!(mark[..], [SOS, EOS]);
-        assert_eq!([spelling.entry(u32::MAX), spelling.entry(99)], [UNK; 2]);
     }
 }

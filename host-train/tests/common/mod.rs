@@ -1,6 +1,8 @@
 //! Small runs for the tests of training.
 #![allow(dead_code)] // no test uses all of it
 
+pub mod command;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -12,7 +12,7 @@ fn main() -> Result<()> {
     let [checkpoint, pairs] = &arguments[..] else { bail!("usage: logits CHECKPOINT PAIRS") };
     let checkpoint = Checkpoint::load(Path::new(checkpoint))?;
     for pair in corpus::read(Path::new(pairs))? {
-        let source = checkpoint.source_vocab.sentence(&pair.source).ids;
+        let source = checkpoint.source_vocab.sentence(&pair.source);
         let target = checkpoint.target_vocab.sentence(&pair.target).ids;
         let mut logits: Vec<Vec<f32>> = Vec::new();
         checkpoint.model.observe(&source, &target, &mut |what, row| {
@@ -20,7 +20,7 @@ fn main() -> Result<()> {
                 logits.push(row.to_vec());
             }
         });
-        println!("{}", serde_json::json!({ "source": source, "target": target, "logits": logits }));
+        println!("{}", serde_json::json!({ "source": source.ids, "target": target, "logits": logits }));
     }
     Ok(())
 }

@@ -119,7 +119,7 @@ pub(super) fn train(dir: &Path, name: &str, file: &File, padding: Padding, c: &m
     c.values("output.logits", &logits, &tutorial.logits(file.get("output.logits")?));
 
     targets.iter_mut().for_each(|t| t.retain(|&id| id != PAD));
-    let batch = Batch { sources, targets };
+    let batch = Batch { sources: sources.into_iter().map(Into::into).collect(), targets };
     let mut grads = model.params.zeros_like();
     let smooth = StepOptions { label_smoothing: 0.1, ..StepOptions::default() };
     let smoothed = model.loss_and_gradients(&batch, &mut grads, &smooth);

@@ -6,7 +6,7 @@ use crate::config::{
 use crate::model::{Batch, EOS, Seq2Seq};
 use crate::nn::check::away_from_zero;
 use crate::nn::random::Random;
-use crate::vocab::Vocab;
+use crate::vocab::{Encoded, Vocab};
 
 /// A small network for each way that the parts fit together.
 pub(crate) fn configs() -> Vec<ModelConfig> {
@@ -111,7 +111,7 @@ pub(crate) fn all() -> Vec<ModelConfig> {
 /// A batch with a label for each source token but the end mark.
 pub(super) fn labelled(pairs: usize, seed: u64) -> Batch {
     let mut batch = batch(pairs, seed);
-    let label = |source: &Vec<u32>| source[..source.len() - 1].iter().map(|id| id % 6).collect();
+    let label = |source: &Encoded| source.ids[..source.ids.len() - 1].iter().map(|id| id % 6).collect();
     batch.targets = batch.sources.iter().map(label).collect();
     batch
 }
@@ -124,7 +124,7 @@ pub(crate) fn batch(pairs: usize, seed: u64) -> Batch {
         ids.push(EOS);
         ids
     };
-    let sources = (0..pairs).map(|_| sentence(7)).collect();
+    let sources = (0..pairs).map(|_| sentence(7).into()).collect();
     Batch { sources, targets: (0..pairs).map(|_| sentence(6)).collect() }
 }
 

@@ -6,7 +6,7 @@ use crate::model::sentences::Masks;
 use crate::model::{Batch, EOS, Feed, Seq2Seq, StepOptions, UNK};
 use crate::nn::check::GradientCheck;
 use crate::nn::loss::cross_entropy;
-use crate::vocab::outside;
+use crate::vocab::Encoded;
 
 /// Compares the gradients of every parameter with differences of the loss.
 fn check_gradients(config: &ModelConfig, batch: &Batch) {
@@ -59,21 +59,31 @@ fn gradients_of_labels() {
 
 #[test]
 fn gradients_of_letters() {
-    // The first word is outside of the vocabulary, and spelled.
-    let unknown = outside::id("cab");
+    let source = |ids: &[u32], unknown: &[&str]| {
+        let unknown = unknown.iter().map(|word| (*word).into()).collect();
+        Encoded { ids: ids.into(), unknown }
+    };
+    // The first word is not of the vocabulary, but spelled.
     let batch = Batch {
-        sources: vec![vec![unknown, 5, 4, EOS], vec![5, unknown, EOS], vec![6, EOS]],
-        targets: vec![vec![4, 5, 1], vec![2, 5], vec![3]],
+        sources: vec![
+            source(&[UNK, 5, 4, EOS], &["cab"]),
+            source(&[5, UNK, UNK, EOS], &["ba", "cab"]),
+            source(&[6, EOS], &[]),
+        ],
+        targets: vec![vec![4, 5, 1], vec![2, 5, 5], vec![3]],
     };
     for embedding_dropout in [None, Some(0.0)] {
         let mut config = ModelConfig { embedding_dropout, ..labelers()[0].clone() };
         spelled(&mut config);
         check_gradients(&config, &batch);
-        // Its letters tell it from another one.
+        // Every word is read by its own letters, whatever is read beside it; without any it is a mark.
         let model = model(&config);
-        let logits = |id: u32| model.label_logits(&[&[id, EOS]]);
-        assert_ne!(logits(unknown), logits(outside::id("bca")));
-        assert_eq!(logits(u32::MAX), logits(UNK));
+        let alone = |ids: &[u32], unknown: &[&str]| model.label_logits(&[source(ids, unknown)]).remove(0);
+        let both = [source(&[UNK, EOS], &["cab"]), source(&[UNK, EOS], &["bca"])];
+        let words = ["cab", "bca"].map(|word| alone(&[UNK, EOS], &[word]));
+        assert_eq!(model.label_logits(&both), words);
+        assert_ne!(words[0], words[1]);
+        assert_eq!(alone(&[u32::MAX, EOS], &[]), alone(&[UNK, EOS], &[]));
     }
 }
 
@@ -90,7 +100,7 @@ fn the_coverage_loss_is_that_of_its_formula() {
     let mut expected = 0.0;
     for (source, target) in batch.sources.iter().zip(&batch.targets) {
         let mut decoding = crate::model::Decoding::new(&model, &[source]);
-        let (mut sums, mut token) = (vec![0.0; source.len()], decoding.start());
+        let (mut sums, mut token) = (vec![0.0; source.ids.len()], decoding.start());
         for &next in target {
             let stepped = decoding.step(&token);
             sums.iter_mut().zip(stepped.weights(0)).for_each(|(sum, w)| *sum += w);

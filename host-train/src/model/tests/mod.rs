@@ -4,6 +4,7 @@ use crate::config::{AttentionKind, Cell, ModelConfig, Place, Task};
 use crate::model::{Batch, Choice, EOS, Feed, LossSum, Seq2Seq, StepOptions};
 use crate::nn::loss::cross_entropy;
 use crate::optim::{Adam, clip_grad_norm};
+use crate::vocab::Encoded;
 
 mod forms;
 mod gradients;
@@ -52,7 +53,7 @@ fn learns_a_handful_of_pairs() {
         config.attention.kind = attention;
         let mut model = Seq2Seq::new(&config, 7, 6, 1);
         let batch = Batch {
-            sources: vec![vec![4, 5, 6, EOS], vec![6, 5, EOS], vec![5, EOS]],
+            sources: [vec![4, 5, 6, EOS], vec![6, 5, EOS], vec![5, EOS]].map(Encoded::from).into(),
             targets: vec![vec![5, 4, 4, 5, EOS], vec![4, EOS], vec![5, 5, EOS]],
         };
         let (mut adam, mut grads) = (Adam::new(&model.params, 1e-2), model.params.zeros_like());
@@ -90,9 +91,9 @@ fn foreign_parameters_are_named() {
 fn odd_input_does_not_panic() {
     let batches = [
         Batch::default(),
-        Batch { sources: vec![vec![]], targets: vec![vec![]] },
-        Batch { sources: vec![vec![], vec![4, EOS]], targets: vec![vec![4, EOS], vec![]] },
-        Batch { sources: vec![vec![u32::MAX]], targets: vec![vec![1 << 30, EOS]] },
+        Batch { sources: vec![Encoded::default()], targets: vec![vec![]] },
+        Batch { sources: vec![Encoded::default(), vec![4, EOS].into()], targets: vec![vec![4, EOS], vec![]] },
+        Batch { sources: vec![vec![u32::MAX].into()], targets: vec![vec![1 << 30, EOS]] },
     ];
     for config in all() {
         let model = model(&config);
@@ -146,20 +147,20 @@ fn observed_logits_are_those_of_the_batched_path() {
             for k in 0..if generates { 0 } else { e.layers } {
                 for reverse in if e.bidirectional { &["", "_reverse"][..] } else { &[""] } {
                     for what in ["hidden"].into_iter().chain(extra(e.cell)) {
-                        expected.push((format!("encoder.rnn.l{k}{reverse}.{what}"), source.len()));
+                        expected.push((format!("encoder.rnn.l{k}{reverse}.{what}"), source.ids.len()));
                     }
                 }
             }
             if e.residual {
                 expected.extend(sums(
                     "encoder.residual",
-                    source.len(),
+                    source.ids.len(),
                     e.layers,
                     e.embedding == 2 * e.hidden,
                 ));
             }
             if e.norm {
-                expected.extend(sums("encoder.norm", source.len(), e.layers, true));
+                expected.extend(sums("encoder.norm", source.ids.len(), e.layers, true));
             }
             for k in 0..d.layers {
                 for what in ["hidden"].into_iter().chain(extra(d.cell)) {
@@ -174,7 +175,7 @@ fn observed_logits_are_those_of_the_batched_path() {
                 expected.extend(sums("decoder.norm", target.len(), d.layers, true));
             }
             if config.attends() {
-                expected.push(("decoder.attention.key".into(), source.len()));
+                expected.push(("decoder.attention.key".into(), source.ids.len()));
                 for what in ["query", "score", "context"] {
                     expected.push((format!("decoder.attention.{what}"), target.len()));
                 }
@@ -233,8 +234,7 @@ fn choices_see_the_logits_of_the_step_before() {
         let model = model(&config);
         let best =
             |logits: &[f32]| (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
-        let mut decoding =
-            crate::model::Decoding::new(&model, &sources.iter().map(|s| &s[..]).collect::<Vec<_>>());
+        let mut decoding = crate::model::Decoding::new(&model, &sources);
         let (mut tokens, mut expected) = (decoding.start(), Vec::new());
         for _ in 0..4 {
             tokens = decoding.step(&tokens).logits.chunks_exact(6).map(|row| best(row) as u32).collect();
