@@ -147,8 +147,8 @@ fn bench(board: &str, out: &Path) {
              with: &Aligned(*{with}), without: &Aligned(*{without}) }},"
         );
     }
-    // Steps of a search: all logits of a large vocabulary, attention alone over ten positions, and a decoder with one and with
-    // four hypotheses over eight.
+    // Steps of a search: all logits of a large vocabulary, attention alone over ten positions, a decoder with one and with four
+    // hypotheses over eight, and long rows likewise.
     let file = |name: &str, blob: Vec<u8>| {
         let path = out.join(name);
         write(&path, &blob);
@@ -166,6 +166,10 @@ fn bench(board: &str, out: &Path) {
     {
         let decoder = file(&format!("{name}.kgl"), blobs::decoder(layout, weights));
         steps.extend([1, 4].map(|beam| (name, 8, "beam", beam, beam, decoder.clone())));
+    }
+    for (name, weights) in [("long_step", INT8), ("long_i4_step", INT4)] {
+        let long = file(&format!("{name}.kgl"), blobs::long(layout, weights, 1024, 128));
+        steps.extend([1, 4].map(|beam| (name, 1024, "beam", beam, beam, long.clone())));
     }
     for (name, input, unit, size, beam, with) in if board == "microbit" { &[] } else { &steps[..] } {
         list += &format!(

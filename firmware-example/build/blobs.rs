@@ -279,6 +279,42 @@ pub fn attention(layout: Layout, dot: bool, width: u16) -> Vec<u8> {
     seal(layout, &description, data.bytes())
 }
 
+/// The blob of a decoder whose logits are one product of `columns`: more than kernels add up without a break.
+pub fn long(layout: Layout, weights: Weights, columns: u16, logits: u16) -> Vec<u8> {
+    let mut data = Data::default();
+    let slots: Vec<u8> = [(Kind::I8, columns), (Kind::I16, logits)]
+        .into_iter()
+        .zip(0..)
+        .flat_map(|((kind, width), region)| Slot { extent: Extent::Once, kind, region, width }.to_bytes())
+        .collect();
+    let source = data.vocabulary();
+    let target = data.letters(logits);
+    let (rows, inputs) = (usize::from(logits), usize::from(columns));
+    let product = Op::Linear(Linear {
+        inputs: [View { slot: 0, start: 0, width: columns }].into_iter().collect(),
+        matrix: data.matrix(weights, rows * inputs, rows, inputs),
+        table: None,
+        activation: Activation::None,
+        to: View { slot: 1, start: 0, width: logits },
+    });
+    let mut step = Pass { over: Over::Once, ops: 1 }.to_bytes().to_vec();
+    step.extend(product.to_bytes());
+    let description = Description {
+        name: b"bench",
+        source: &source.to_bytes(),
+        target: &target.to_bytes(),
+        max_source: 16,
+        max_target: 8,
+        slots: Slots(&slots),
+        logits: 1,
+        logit_bits: 10,
+        encode: &[],
+        step: &step,
+        task: Task::Transduce,
+    };
+    seal(layout, &description, data.bytes())
+}
+
 /// A data section as it grows.
 #[derive(Default)]
 pub struct Data {

@@ -280,7 +280,7 @@ impl<'m, 'b> Frame<'m, 'b> {
         let input_width: usize = inputs.iter().map(|view| view.width as usize).sum();
         let padded = self.layout.padded(input_width);
         let all = padded + self.layout.padded(state.map_or(0, |view| view.width as usize));
-        let interleaved = self.lanes.count() == 2 && kernels::interleaved(self.layout, matrix.group, all);
+        let interleaved = self.lanes.count() == 2 && kernels::interleaved(self.layout);
         let mut gathered = Gathered { inputs: padded, all, interleaved, totals: [[0; 2]; LANES] };
         for lane in 0..self.lanes.count() {
             let mut at = 0;

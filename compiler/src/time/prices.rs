@@ -4,13 +4,15 @@
 //! The prices are fitted to `cores.tsv`, what `firmware-example/bench.sh --json` counts on emulated cores and models in
 //! cycles, memory without wait states; `bench.sh --json | compiler/cores.sh` writes that file anew.
 
+use kinglet::kernels::{MAX_RUN, ROWS};
+
 use crate::boards::Core;
 
 /// Lines of core, kernel, inputs, size, instructions and cycles (`-` where no model of cycles exists).
 const COUNTS: &str = include_str!("../cores.tsv");
 
 /// Kinds of units that work is counted in.
-const UNITS: usize = 10;
+const UNITS: usize = 11;
 /// An operation, its description decoded.
 const OPERATION: usize = 0;
 /// A gathered column.
@@ -31,6 +33,8 @@ const GRU: usize = 7;
 const LOGIT: usize = 8;
 /// A value of attention read in a step.
 const ATTENDED: usize = 9;
+/// Sums of four rows over a run, where there are more columns than that.
+const RUN: usize = 10;
 
 /// What the weights of a product are, as far as prices differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,9 +85,17 @@ impl Work {
         self
     }
 
-    fn product(columns: usize, rows: usize, products: usize, weights: Weights) -> Self {
-        let work = Self::default().with(OPERATION, 1).with(COLUMN, columns).with(ROW, rows);
-        work.with(weights as usize, products)
+    /// Rows of a product over columns that are there.
+    fn rows(self, columns: usize, rows: usize, weights: Weights) -> Self {
+        // Those of groups are in the price of their products.
+        let runs =
+            if columns > MAX_RUN && weights != Weights::Int4Groups { columns.div_ceil(MAX_RUN) } else { 0 };
+        self.with(ROW, rows).with(weights as usize, columns * rows).with(RUN, rows.div_ceil(ROWS) * runs)
+    }
+
+    /// An operation that gathers columns.
+    fn gather(columns: usize) -> Self {
+        Self::default().with(OPERATION, 1).with(COLUMN, columns)
     }
 
     /// An embedding that is looked up.
@@ -93,19 +105,21 @@ impl Work {
 
     /// A product with a vector.
     pub fn linear(columns: usize, rows: usize, weights: Weights) -> Self {
-        Self::product(columns, rows, columns * rows, weights)
+        Self::gather(columns).rows(columns, rows, weights)
     }
 
     /// A step of a GRU.
     pub fn gru(inputs: usize, units: usize, weights: Weights) -> Self {
-        let rows = if inputs > 0 { 4 } else { 3 } * units;
-        Self::product(inputs + units, rows, 3 * units * (inputs + units), weights).with(GRU, units)
+        let columns = inputs + units;
+        let gates = Self::gather(columns).rows(columns, 2 * units, weights);
+        let candidate = if inputs > 0 { gates.rows(inputs, units, weights) } else { gates };
+        candidate.rows(units, units, weights).with(GRU, units)
     }
 
     /// A step of an LSTM.
     pub fn lstm(inputs: usize, units: usize, weights: Weights) -> Self {
         let columns = inputs + units;
-        Self::product(columns, 4 * units, 4 * units * columns, weights).with(LSTM, units)
+        Self::gather(columns).rows(columns, 4 * units, weights).with(LSTM, units)
     }
 
     /// Attention with keys and values of so many elements over a source, whose length may be a mean.
@@ -167,7 +181,10 @@ impl Work {
                     .plus(Self::logits(68), 1.0),
             );
         }
+        let long = |weights| Self::linear(inputs, 128, weights).plus(Self::logits(124), 1.0);
         Some(match kernel {
+            "long_step" if size == 1 => long(Weights::Int8),
+            "long_i4_step" if size == 1 => long(Weights::Int4),
             "matvec_i8" => Self::linear(inputs, size, Weights::Int8),
             "matvec_i4" => Self::linear(inputs, size, Weights::Int4),
             "lstm_step" => Self::lstm(inputs, size, Weights::Int8),
@@ -342,14 +359,41 @@ mod tests {
     }
 
     #[test]
+    fn a_beam_of_long_rows_costs_nearly_what_was_counted() {
+        for core in CORES {
+            let costs = Rates::of(core).instructions;
+            for name in ["long_step", "long_i4_step"] {
+                let step = Work::of_kernel(name, 1024, 1).unwrap();
+                let counted = counts(core).find(|l| l.kernel == name && l.size == 4).unwrap().instructions;
+                let error = 100.0 * (costs.of_beam(&step, 4.0) / counted - 1.0);
+                assert!(error.abs() < 10.0, "{core:?} {name}: {error:.1} %");
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_has_a_price_where_kernels_take_no_more_at_once() {
+        for core in [Core::M0, Core::M3, Core::M4, Core::M33] {
+            let price = Rates::of(core).instructions.prices[RUN];
+            assert!((200.0..400.0).contains(&price), "{core:?}: {price}");
+        }
+        let runs = |columns, weights| Work::linear(columns, 128, weights).0[RUN];
+        assert_eq!(runs(512, Weights::Int8), 0.0);
+        assert_eq!(runs(516, Weights::Int8), 64.0);
+        assert_eq!(runs(1028, Weights::Int4), 96.0);
+        assert_eq!(runs(1028, Weights::Int4Groups), 0.0);
+    }
+
+    #[test]
     fn known_prices_are_found_again() {
-        let prices = [1000.0, 5.0, 20.0, 0.9, 1.1, 0.0, 200.0, 0.0, 0.0, 0.0];
+        let prices = [1000.0, 5.0, 20.0, 0.9, 1.1, 0.0, 200.0, 0.0, 0.0, 0.0, 300.0];
         let works = [
             Work::linear(64, 64, Weights::Int8),
             Work::linear(128, 512, Weights::Int8),
             Work::linear(300, 20, Weights::Int8),
             Work::linear(20, 300, Weights::Int8),
             Work::linear(128, 512, Weights::Int4),
+            Work::linear(1024, 128, Weights::Int8),
             Work::lstm(64, 128, Weights::Int8),
         ];
         let cost = |work: &Work, prices: &Prices| work.0.iter().zip(prices).map(|(n, p)| n * p).sum::<f64>();

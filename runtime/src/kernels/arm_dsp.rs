@@ -10,23 +10,31 @@
 
 use core::arch::global_asm;
 use core::cell::Cell;
+use core::ops::Range;
 
+use super::layout::weight;
 use super::{Bits, Columns, Layout, MAX_RUN, ROWS, Rows};
 
 #[cfg(not(armv8m))]
-global_asm!(include_str!("arm_dsp.s"), options(raw));
+global_asm!(include_str!("arm_dsp.s"), include_str!("arm_dsp_two.s"), options(raw));
 #[cfg(armv8m)]
-global_asm!(".cpu cortex-m33", include_str!("arm_dsp.s"), options(raw));
+global_asm!(".cpu cortex-m33", include_str!("arm_dsp.s"), include_str!("arm_dsp_two.s"), options(raw));
 
-/// What the kernels read; see `arm_dsp.s`.
+/// A stream, or the first of several, over a run of columns of one or two vectors; see `arm_dsp.s`.
 #[repr(C)]
-struct Job {
+struct Run {
     weights: *const u8,
     columns: *const i16,
     bulk_end: *const i16,
     end: *const i16,
-    /// Row records, or where four sums go.
-    records: *const u8,
+    /// Where four sums of each vector go; or row records, read alone.
+    sums: *mut i32,
+}
+
+/// What is wanted of whole rows.
+#[repr(C)]
+struct Job {
+    run: Run,
     out: *mut i16,
     out_end: *const i16,
     rounding: u32,
@@ -38,14 +46,16 @@ struct Job {
 }
 
 // SAFETY: each function reads the job, the weights and columns that it delimits and, but for the sums, as many records as
-// there are results; it writes the results (or four sums) alone and keeps all registers that it must.
+// there are results; it writes the results (or the sums) alone and keeps all registers that it must.
 unsafe extern "C" {
     fn kinglet_pairs_int8(job: &Job);
     fn kinglet_pairs_int4(job: &Job);
-    fn kinglet_pairs_sums_int8(job: &Job);
-    fn kinglet_pairs_sums_int4(job: &Job);
+    fn kinglet_pairs_sums_int8(run: &Run);
+    fn kinglet_pairs_sums_int4(run: &Run);
     fn kinglet_pairs_two_int8(job: &Job);
     fn kinglet_pairs_two_int4(job: &Job);
+    fn kinglet_pairs_two_sums_int8(run: &Run);
+    fn kinglet_pairs_two_sums_int4(run: &Run);
 }
 
 // SAFETY: both read numbers of the (first) query up to its end, a multiple of four and not none, and as many of the others, at
@@ -55,58 +65,69 @@ unsafe extern "C" {
     fn kinglet_dot_two(key: *const Cell<i8>, first: *const i16, second: *const i16, end: *const i16) -> u64;
 }
 
-/// Columns of a block of `project` and of `dot4`.
+/// Elements, of one or of two vectors, of a block of whole rows.
 const BLOCK: usize = 64;
+/// Columns of a block of sums.
 const SHORT_BLOCK: usize = 16;
-/// Elements (two vectors) of a block of `project_two`.
-const PAIR_BLOCK: usize = 64;
 
-/// LDM and LDRD fault on unaligned words: a blob that its owner did not align is read by the portable kernel.
-fn aligned(weights: &[u8], columns: &[i16]) -> bool {
-    (weights.as_ptr() as usize | columns.as_ptr() as usize) & 3 == 0
+/// Whether these are whole tiles of the columns of `N` vectors, not too many, with a stream or more of weights. LDM and LDRD fault
+/// on unaligned words: a blob that its owner did not align is read by the portable kernel.
+fn fits<const N: usize>(bits: Bits, weights: &[u8], columns: &[i16]) -> bool {
+    let unaligned = (weights.as_ptr() as usize | columns.as_ptr() as usize) & 3 != 0;
+    columns.len() <= N * MAX_RUN
+        && columns.len() & (4 * N - 1) == 0
+        && weights.len() >= bits.stream_bytes(columns.len() / N)
+        && !unaligned
 }
 
-/// Columns to work on and streams that are there in full, both for weights and for records.
-fn streams(rows: &Rows<'_>, columns: usize, results: usize) -> usize {
-    let stream = rows.bits.stream_bytes(columns).max(1);
-    // The quotient of lengths without a division that could fail: `chunks_exact` counts.
-    (rows.weights.chunks_exact(stream).len()).min(rows.records.len() / ROWS).min(results / ROWS)
+impl Run {
+    /// In blocks of so many elements, a power of two.
+    fn new(weights: &[u8], columns: &[i16], block: usize, sums: *mut i32) -> Self {
+        let Range { start, end } = columns.as_ptr_range();
+        let bulk_end = start.wrapping_add(columns.len() & !(block - 1));
+        Self { weights: weights.as_ptr(), columns: start, bulk_end, end, sums }
+    }
+}
+
+impl Job {
+    /// As many streams as there are in full, of weights, records and results; `None` without any, or where runs are needed.
+    #[inline(always)]
+    fn new<const N: usize>(
+        rows: &Rows<'_>,
+        columns: &[i16],
+        to: [&[Cell<i16>]; N],
+        extra: u32,
+        corrections: [i32; 2],
+    ) -> Option<Self> {
+        if rows.layout != Layout::Pairs || rows.group != 0 || !fits::<N>(rows.bits, rows.weights, columns) {
+            return None;
+        }
+        // The quotient of lengths without a division that could fail: `chunks_exact` counts.
+        let streams = rows.weights.chunks_exact(rows.bits.stream_bytes(columns.len() / N).max(1)).len();
+        let results = to.iter().fold(rows.records.len(), |least, to| least.min(to.len()));
+        let streams = streams.min(results / ROWS);
+        let out = to.first()?.as_ptr().cast::<i16>().cast_mut();
+        (streams > 0).then(|| Self {
+            run: Run::new(rows.weights, columns, BLOCK, rows.records.as_ptr().cast_mut().cast()),
+            out,
+            out_end: out.wrapping_add(streams * ROWS),
+            rounding: (1 << (rows.post & 31)) >> 1,
+            shift: (rows.post & 31) as u32,
+            extra,
+            corrections,
+        })
+    }
 }
 
 /// Whole rows of results; false when this kernel does not do them.
 // Beside Helium's kernel this one reads another core's blobs: what it needs is not to be computed before that one is asked.
 #[cfg_attr(mve, inline(never))]
 pub fn project(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) -> bool {
-    let len = columns.values.len() & !3;
-    if rows.layout != Layout::Pairs
-        || rows.group != 0
-        || len > MAX_RUN
-        || len != columns.values.len()
-        || !aligned(rows.weights, columns.values)
-    {
+    let Some(job) = Job::new(rows, columns.values, [to], (columns.total << 3) as u32, [0; 2]) else {
         return false;
-    }
-    let streams = streams(rows, len, to.len());
-    if streams == 0 {
-        return true;
-    }
-    let range = columns.values.as_ptr_range();
-    let out = to.as_ptr().cast::<i16>().cast_mut();
-    let job = Job {
-        weights: rows.weights.as_ptr(),
-        columns: range.start,
-        bulk_end: range.start.wrapping_add(len & !(BLOCK - 1)),
-        end: range.end,
-        records: rows.records.as_ptr().cast(),
-        out,
-        out_end: out.wrapping_add(streams * ROWS),
-        rounding: (1 << (rows.post & 31)) >> 1,
-        shift: (rows.post & 31) as u32,
-        extra: (columns.total << 3) as u32,
-        corrections: [0; 2],
     };
-    // SAFETY: `streams` whole streams lie in the weights, four times as many records and results beside them; columns are
-    // a multiple of 4, aligned to 4 bytes as the weights are.
+    // SAFETY: whole streams lie in the weights, four times as many records and results beside them; columns are a multiple
+    // of 4, aligned to 4 bytes as the weights are.
     unsafe {
         match rows.bits {
             Bits::Int8 => kinglet_pairs_int8(&job),
@@ -116,103 +137,85 @@ pub fn project(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) -> bool
     true
 }
 
-/// Whole rows of results of two interleaved vectors.
-pub fn project_two(rows: &Rows<'_>, pair: &[i16], totals: [i32; 2], to: [&[Cell<i16>]; 2]) {
-    let [first, second] = to;
-    let len = pair.len() / 2;
-    if len > MAX_RUN || len & 3 != 0 || !aligned(rows.weights, pair) {
-        return apart(rows, pair, [first, second]);
-    }
-    let streams = streams(rows, len, first.len().min(second.len()));
-    if streams == 0 {
-        return;
-    }
-    let range = pair.as_ptr_range();
-    let out = first.as_ptr().cast::<i16>().cast_mut();
-    let job = Job {
-        weights: rows.weights.as_ptr(),
-        columns: range.start,
-        bulk_end: range.start.wrapping_add(2 * len & !(PAIR_BLOCK - 1)),
-        end: range.start.wrapping_add(2 * len),
-        records: rows.records.as_ptr().cast(),
-        out,
-        out_end: out.wrapping_add(streams * ROWS),
-        rounding: (1 << (rows.post & 31)) >> 1,
-        shift: (rows.post & 31) as u32,
-        extra: second.as_ptr() as u32,
-        corrections: totals.map(|total| total << 3),
+/// Whole rows of results of two interleaved vectors; false when this kernel does not do them.
+#[cfg_attr(mve, inline(never))]
+pub fn project_two(rows: &Rows<'_>, pair: &[i16], totals: [i32; 2], to: [&[Cell<i16>]; 2]) -> bool {
+    let [_, second] = to;
+    let Some(job) = Job::new(rows, pair, to, second.as_ptr() as u32, totals.map(|total| total << 3)) else {
+        return false;
     };
-    // SAFETY: as in `project`; both slices of results have room for `streams` times four.
+    // SAFETY: as in `project`; both slices of results have room for all streams.
     unsafe {
         match rows.bits {
             Bits::Int8 => kinglet_pairs_two_int8(&job),
             Bits::Int4 => kinglet_pairs_two_int4(&job),
         }
     }
-}
-
-/// Two interleaved vectors that the kernels cannot take (long ones, unaligned weights): column by column.
-#[cold]
-#[inline(never)]
-fn apart(rows: &Rows<'_>, pair: &[i16], to: [&[Cell<i16>]; 2]) {
-    let stream = rows.bits.stream_bytes(pair.len() / 2).max(1);
-    for (vector, to) in to.into_iter().enumerate() {
-        let weights = rows.weights.chunks_exact(stream);
-        for ((weights, records), to) in
-            weights.zip(rows.records.as_chunks::<ROWS>().0).zip(to.as_chunks::<ROWS>().0)
-        {
-            for (row, (to, record)) in to.iter().zip(records).enumerate() {
-                let mut sum = 0i32;
-                for (c, both) in pair.as_chunks::<4>().0.iter().enumerate() {
-                    for i in 0..2 {
-                        let x = if vector == 0 { both[i] } else { both[2 + i] };
-                        let w = super::layout::weight(rows.layout, rows.bits, weights, row, 2 * c + i);
-                        sum = sum.wrapping_add(w * x as i32);
-                    }
-                }
-                to.set(super::result(sum, record, rows.post));
-            }
-        }
-    }
+    true
 }
 
 /// Sums of four rows over at most [`MAX_RUN`] columns; `None` when this kernel does not do them.
-pub fn dot4(layout: Layout, bits: Bits, stream: &[u8], columns: &Columns<'_>) -> Option<[i32; 4]> {
-    let len = columns.values.len();
-    if layout != Layout::Pairs
-        || len > MAX_RUN
-        || len & 3 != 0
-        || stream.len() < bits.stream_bytes(len)
-        || !aligned(stream, columns.values)
-    {
+pub fn dot4(layout: Layout, bits: Bits, stream: &[u8], columns: &Columns<'_>) -> Option<[i32; ROWS]> {
+    if layout != Layout::Pairs || !fits::<1>(bits, stream, columns.values) {
         return None;
     }
-    let mut sums = [0i32; 4];
-    let range = columns.values.as_ptr_range();
-    let job = Job {
-        weights: stream.as_ptr(),
-        columns: range.start,
-        bulk_end: range.start.wrapping_add(len & !(SHORT_BLOCK - 1)),
-        end: range.end,
-        records: sums.as_mut_ptr().cast(),
-        out: core::ptr::null_mut(),
-        out_end: core::ptr::null(),
-        rounding: 0,
-        shift: 0,
-        extra: 0,
-        corrections: [0; 2],
-    };
+    let mut sums = [0i32; ROWS];
+    let run = Run::new(stream, columns.values, SHORT_BLOCK, sums.as_mut_ptr());
     // SAFETY: the stream is there in full, columns are a multiple of 4, both aligned; four sums have room.
     unsafe {
         match bits {
-            Bits::Int8 => kinglet_pairs_sums_int8(&job),
-            Bits::Int4 => kinglet_pairs_sums_int4(&job),
+            Bits::Int8 => kinglet_pairs_sums_int8(&run),
+            Bits::Int4 => kinglet_pairs_sums_int4(&run),
         }
     }
-    if bits == Bits::Int4 {
-        sums[1..].iter_mut().for_each(|sum| *sum = sum.wrapping_sub(columns.total << 3));
-    }
+    correct(bits, &mut sums, columns.total);
     Some(sums)
+}
+
+/// [`dot4`] of two interleaved vectors, whatever the alignment.
+pub fn dot4_two(bits: Bits, stream: &[u8], pair: &[i16], totals: [i32; 2]) -> [[i32; ROWS]; 2] {
+    if !fits::<2>(bits, stream, pair) {
+        return portable_two(bits, stream, pair);
+    }
+    let mut sums = [[0i32; ROWS]; 2];
+    let run = Run::new(stream, pair, 2 * SHORT_BLOCK, sums.as_mut_ptr().cast());
+    // SAFETY: as in `dot4`; four sums of each vector have room.
+    unsafe {
+        match bits {
+            Bits::Int8 => kinglet_pairs_two_sums_int8(&run),
+            Bits::Int4 => kinglet_pairs_two_sums_int4(&run),
+        }
+    }
+    for (sums, total) in sums.iter_mut().zip(totals) {
+        correct(bits, sums, total);
+    }
+    sums
+}
+
+/// Takes the offset of the nibbles, which was multiplied with every column, from the sums of rows 1 to 3.
+#[inline(always)]
+fn correct(bits: Bits, [_, offset @ ..]: &mut [i32; ROWS], total: i32) {
+    if bits == Bits::Int4 {
+        offset.iter_mut().for_each(|sum| *sum = sum.wrapping_sub(total << 3));
+    }
+}
+
+/// The definition of [`dot4_two`].
+#[cold]
+#[inline(never)]
+fn portable_two(bits: Bits, stream: &[u8], pair: &[i16]) -> [[i32; ROWS]; 2] {
+    let mut sums = [[0i32; ROWS]; 2];
+    for (tile, &[a, b, c, d]) in pair.as_chunks::<4>().0.iter().enumerate() {
+        for (sums, columns) in sums.iter_mut().zip([[a, b], [c, d]]) {
+            for (row, sum) in sums.iter_mut().enumerate() {
+                for (i, x) in columns.into_iter().enumerate() {
+                    let w = weight(Layout::Pairs, bits, stream, row, 2 * tile + i);
+                    *sum = sum.wrapping_add(w * x as i32);
+                }
+            }
+        }
+    }
+    sums
 }
 
 /// As [`super::gates::dot`].

@@ -146,71 +146,105 @@ pub fn project(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
     if tiles::project(rows, columns, to) {
         return;
     }
-    by_runs(rows, columns, to);
+    project_runs(rows, columns, to);
 }
 
-/// Runs whose columns' sums are kept from stream to stream: where they take as long as the products, and there is stack for them.
-const KEPT: usize = if cfg!(all(arm_dsp, not(mve))) { 32 } else { 0 };
-
-/// [`project`] stream by stream: groups with multipliers, long rows, and layouts that are another core's.
+/// [`project`] by any core. What it needs is not to be computed before the cores' own kernels are asked.
 #[inline(never)]
-fn by_runs(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
-    let len = columns.values.len();
-    let totals = needs_totals(rows.layout, rows.bits);
-    let mut kept = [0; KEPT];
-    let mut known = 0;
-    // Groups start anew at the split.
-    let (longest, split) = if rows.group == 0 { (MAX_RUN, 0) } else { (rows.group as usize, rows.split) };
-    let (mut weights, mut multipliers) = (rows.weights, rows.multipliers);
-    for (records, to) in rows.records.as_chunks::<ROWS>().0.iter().zip(to.as_chunks::<ROWS>().0) {
-        let sums = [const { Cell::new(0i32) }; ROWS];
-        let (mut at, mut number) = (0, 0);
-        while at < len {
-            let end = if at < split { split } else { len };
-            let run = longest.min(end - at);
-            let Some(values) = columns.values.get(at..at + run) else { return };
-            let Some((stream, rest)) = weights.split_at_checked(rows.bits.stream_bytes(run)) else { return };
-            (weights, at) = (rest, at + run);
-            let mut factors = &[1u8; ROWS];
-            if rows.group != 0 {
-                let Some((now, rest)) = multipliers.split_first_chunk() else { return };
-                (factors, multipliers) = (now, rest);
-            }
-            let total = match kept.get_mut(number) {
-                _ if run == len => columns.total,
-                _ if !totals => 0,
-                Some(kept) if number < known => *kept,
-                Some(kept) => {
-                    known = number + 1;
-                    *kept = total(values);
-                    *kept
-                }
-                None => total(values),
-            };
-            number += 1;
-            let part = dot4(rows.layout, rows.bits, stream, &Columns { values, total });
-            for ((sum, part), factor) in sums.iter().zip(part).zip(factors) {
-                sum.set(sum.get().wrapping_add(part.wrapping_mul(*factor as i32)));
-            }
-        }
-        for ((to, sum), record) in to.iter().zip(&sums).zip(records) {
-            to.set(result(sum.get(), record, rows.post));
-        }
-    }
+fn project_runs(rows: &Rows<'_>, columns: &Columns<'_>, to: &[Cell<i16>]) {
+    let add = |values: &[i16]| [total(values)];
+    by_runs(rows, columns.values, [columns.total], [to], add, |stream, values, [total]| {
+        [dot4(rows.layout, rows.bits, stream, &Columns { values, total })]
+    });
 }
 
 /// [`project`] for two vectors at once, so that each weight is fetched and unpacked once. Two columns of the first vector
 /// stand before two of the second, and so on; `totals` are their sums. Only for products that [`interleaved`] allows.
 pub fn project_two(rows: &Rows<'_>, pair: &[i16], totals: [i32; LANES], to: [&[Cell<i16>]; LANES]) {
     #[cfg(arm_dsp)]
-    arm_dsp::project_two(rows, pair, totals, to);
+    if !arm_dsp::project_two(rows, pair, totals, to) {
+        project_two_runs(rows, pair, totals, to);
+    }
     #[cfg(not(arm_dsp))]
     let _ = (rows, pair, totals, to);
 }
 
-/// Whether this core computes two vectors of so many columns at once; they are then interleaved, two columns at a time.
-pub const fn interleaved(layout: Layout, group: u16, columns: usize) -> bool {
-    cfg!(arm_dsp) && matches!(layout, Layout::Pairs) && group == 0 && columns <= MAX_RUN
+/// [`project_two`] likewise.
+#[cfg(arm_dsp)]
+#[inline(never)]
+fn project_two_runs(rows: &Rows<'_>, pair: &[i16], totals: [i32; LANES], to: [&[Cell<i16>]; LANES]) {
+    by_runs(rows, pair, totals, to, totals_two, |stream, pair, totals| {
+        arm_dsp::dot4_two(rows.bits, stream, pair, totals)
+    });
+}
+
+/// Whether this core computes two vectors at once; they are then interleaved, two columns at a time.
+pub const fn interleaved(layout: Layout) -> bool {
+    cfg!(arm_dsp) && matches!(layout, Layout::Pairs)
+}
+
+/// Groups whose columns' sums are kept from stream to stream: where they take as long as the products, and there is stack for them.
+const KEPT: usize = if cfg!(all(arm_dsp, not(mve))) { 32 } else { 0 };
+
+/// Products of one vector, or of several that are interleaved, stream by stream and run by run: groups with multipliers, long
+/// rows, and layouts that are another core's. `totals` are the sums of all columns, `add` counts those of a run, and `dot4` the
+/// sums of a stream's rows over a run, given the run's totals.
+#[inline]
+fn by_runs<const N: usize>(
+    rows: &Rows<'_>,
+    values: &[i16],
+    totals: [i32; N],
+    to: [&[Cell<i16>]; N],
+    add: impl Fn(&[i16]) -> [i32; N],
+    dot4: impl Fn(&[u8], &[i16], [i32; N]) -> [[i32; ROWS]; N],
+) {
+    let len = values.len() / N;
+    let mut kept = [[0; N]; KEPT];
+    let mut known = 0;
+    // Groups start anew at the split.
+    let (longest, split) = if rows.group == 0 { (MAX_RUN, 0) } else { (rows.group as usize, rows.split) };
+    let (mut weights, mut multipliers) = (rows.weights, rows.multipliers);
+    let mut to = to.map(|to| to.as_chunks::<ROWS>().0.iter());
+    for records in rows.records.as_chunks::<ROWS>().0 {
+        let sums = [const { [const { Cell::new(0i32) }; ROWS] }; N];
+        let (mut at, mut number) = (0, 0);
+        while at < len {
+            let end = if at < split { split } else { len };
+            let run = longest.min(end - at);
+            let Some(values) = values.get(N * at..N * (at + run)) else { return };
+            let Some((stream, rest)) = weights.split_at_checked(rows.bits.stream_bytes(run)) else { return };
+            weights = rest;
+            let mut factors = &[1u8; ROWS];
+            if rows.group != 0 {
+                let Some((now, rest)) = multipliers.split_first_chunk() else { return };
+                (factors, multipliers) = (now, rest);
+            }
+            let totals = match kept.get_mut(number) {
+                // Without multipliers, what is taken away for the first run may be that of all.
+                _ if rows.group == 0 && at == 0 => totals,
+                _ if rows.group == 0 || !needs_totals(rows.layout, rows.bits) => [0; N],
+                Some(kept) if number < known => *kept,
+                Some(kept) => {
+                    known = number + 1;
+                    *kept = add(values);
+                    *kept
+                }
+                None => add(values),
+            };
+            (at, number) = (at + run, number + 1);
+            for (sums, parts) in sums.iter().zip(&dot4(stream, values, totals)) {
+                for ((sum, part), factor) in sums.iter().zip(parts).zip(factors) {
+                    sum.set(sum.get().wrapping_add(part.wrapping_mul(*factor as i32)));
+                }
+            }
+        }
+        for (to, sums) in to.iter_mut().zip(&sums) {
+            let Some(to) = to.next() else { return };
+            for ((to, sum), record) in to.iter().zip(sums).zip(records) {
+                to.set(result(sum.get(), record, rows.post));
+            }
+        }
+    }
 }
 
 /// Whether kernels ask for the sums of columns.

@@ -8,14 +8,14 @@ use kinglet::kernels::{self, Bits, Columns, LANES, Layout, ROWS, Rows, layout};
 
 use super::{Difference, Random, UNTOUCHED};
 
-/// Most columns of a case.
-const COLUMNS: usize = 1024;
+/// Most columns of a case. Cores without room for two vectors have little for long ones.
+const COLUMNS: usize = if LANES == 2 { 1536 } else { 1024 };
 /// Most bytes of weights.
-const WEIGHTS: usize = 8192;
+const WEIGHTS: usize = if LANES == 2 { 3 * 4 * COLUMNS } else { 8192 };
 /// Most streams: up to twelve rows.
 const STREAMS: usize = 3;
 /// Multipliers of most groups.
-const MULTIPLIERS: usize = 66 * ROWS * STREAMS;
+const MULTIPLIERS: usize = (COLUMNS / 16 + 2) * ROWS * STREAMS;
 /// Places for results, some of them on either side of those that are asked for.
 const PLACES: usize = 4 + 4 * STREAMS + 4;
 
@@ -89,18 +89,16 @@ pub fn products(room: &mut Room) -> Result<usize, Difference> {
     let mut done = 0;
     for layout in [Layout::Tiles, Layout::Pairs, Layout::Blocks] {
         let tile = layout.columns();
-        let lengths = (1..=64 / 4).map(|n| 4 * n).chain([128, 192, 260, 384, 512, 516, 528, 1024]);
-        for columns in lengths.filter(|columns| columns & (tile - 1) == 0) {
+        let lengths = (1..=64 / 4).map(|n| 4 * n);
+        let lengths = lengths.chain([128, 192, 260, 384, 512, 516, 528, 768, 1024, 1028, 1536]);
+        for columns in lengths.filter(|columns| columns & (tile - 1) == 0 && *columns <= COLUMNS) {
             for bits in [Bits::Int8, Bits::Int4] {
                 for group in [0, 16, 32] {
                     for values in
                         [Values::Random, Values::Random, Values::Random, Values::Extreme, Values::Alternating]
                     {
-                        let streams = match bits.stream_bytes(columns) {
-                            0..=2730 => 3,
-                            2731..=4096 => 2,
-                            _ => 1,
-                        };
+                        let streams =
+                            WEIGHTS.checked_div(bits.stream_bytes(columns)).unwrap_or(1).min(STREAMS);
                         let case = Case {
                             layout,
                             bits,
@@ -120,7 +118,7 @@ pub fn products(room: &mut Room) -> Result<usize, Difference> {
                         fill(room, &case, &mut random);
                         product(room, &case)?;
                         done += 1;
-                        if kernels::interleaved(layout, group as u16, case.columns) && two(room, &case)? {
+                        if kernels::interleaved(layout) && two(room, &case)? {
                             done += 1;
                         }
                     }
@@ -175,7 +173,8 @@ fn fill(room: &mut Room, case: &Case, random: &mut Random) {
                 0 => 0,
                 1 => 31,
                 2 => random.below(32) as u8,
-                _ => random.below(6) as u8,
+                // As far as the sums of long rows need, for results that are not all saturated.
+                _ => random.below(10) as u8,
             };
             let ([b0, b1, b2, b3], [m0, m1]) = (bias.to_le_bytes(), mantissa.to_le_bytes());
             *record = [b0, b1, b2, b3, m0, m1, pre, 0];
