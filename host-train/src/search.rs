@@ -84,11 +84,12 @@ pub fn greedy<'a>(
 /// Beam search; the hypotheses of each source, best first.
 ///
 /// Candidates are the live hypotheses times the vocabulary, ranked by log-probability, then hypothesis, then
-/// id. Of the first `2 * beam_size` those among the first `beam_size` that end are finished, and the first `beam_size` that do
-/// not end live on; with [`Flavour::Shrink`], of as many as are not finished yet those that end are finished and the others
-/// live on. The search stops when `beam_size` are finished, or with [`Flavour::Best`], which keeps the best `beam_size` of
-/// them, when each of these scores at least what the best live one would if it ended as long as it is.
-/// Those alive with `max_len` tokens count as finished without an end mark. Sources are spread over the machine's cores, which changes no result.
+/// id. Of the first `2 * beam_size` those among the first `beam_size` that end are finished, and the first
+/// `beam_size` that do not end live on; with [`Flavour::Shrink`], of as many as are not finished yet those that end
+/// are finished and the others live on. The search stops when `beam_size` are finished, or with [`Flavour::Best`],
+/// which keeps the best `beam_size` of them, when each of these scores at least what the best live one would if it
+/// ended as long as it is. Those alive with `max_len` tokens count as finished without an end mark. Sources are
+/// spread over the machine's cores, which changes no result.
 ///
 /// A model that labels gives each source the one hypothesis of its most probable labels, whatever the options.
 pub fn beam<'a>(
