@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Output;
 
 use common::{done, kinglet};
+use kinglet_compiler::desktop::{self, Image};
 use kinglet_train::checkpoint::Checkpoint;
 use kinglet_train::config::{Config, Resolution, Tokens};
 use kinglet_train::data::frames::Frames;
@@ -59,6 +60,20 @@ fn lines_of_numbers_are_answered_scored_and_timed() {
     }
     let auto = "compile --checkpoint run --dev dev.tsv --weights auto --max-flash 7000 -o small.kgl";
     assert!(done(dir, auto, "").contains("small.kgl"));
+}
+
+#[test]
+fn a_source_is_as_long_as_it_has_frames() {
+    let dir = workplace(CORPUS);
+    let image = Image::read(&dir.path().join("m.kgl")).unwrap();
+    let model = image.model();
+    for (line, frames) in [("1,2", 1), ("-7.5,9 0,1 2.5,-30", 3)] {
+        assert_eq!(desktop::source_len(&model, line), frames);
+        assert_eq!(desktop::room(&model, line), frames);
+    }
+    // No marks beside them: the longest source is what the network was trained for.
+    assert_eq!(model.limits(1).source, 6);
+    assert_eq!(desktop::marks(&model), 0);
 }
 
 #[test]
