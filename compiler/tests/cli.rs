@@ -5,7 +5,7 @@ mod common;
 use std::process::{Command, Output, Stdio};
 
 use common::{done, kinglet};
-use kinglet_train::checkpoint::save_tensors;
+use kinglet_train::checkpoint::Checkpoint;
 use kinglet_train::config::{AttentionConfig, Config, DecoderConfig, EncoderConfig};
 use kinglet_train::model::Seq2Seq;
 use kinglet_train::vocab::Vocab;
@@ -24,13 +24,9 @@ fn workplace() -> tempfile::TempDir {
     let source = Vocab::build(config.data.source, ["abba"], 1);
     let target = Vocab::build(config.data.target, ["X Y"], 1);
     let model = Seq2Seq::new(&config.model, source.len(), target.len(), 3);
-    let run = dir.path().join("run");
-    std::fs::create_dir(&run).unwrap();
-    std::fs::write(run.join("config.toml"), config.to_toml()).unwrap();
-    std::fs::write(run.join("vocab.source.txt"), source.to_file_text()).unwrap();
-    std::fs::write(run.join("vocab.target.txt"), target.to_file_text()).unwrap();
-    let tensors: Vec<_> = model.params.iter().collect();
-    save_tensors(&run.join("model.safetensors"), &tensors, "").unwrap();
+    Checkpoint { config, source_vocab: source, target_vocab: target, model }
+        .save(&dir.path().join("run"))
+        .unwrap();
     std::fs::write(dir.path().join("dev.tsv"), DEV).unwrap();
     done(dir.path(), "compile --checkpoint run --dev dev.tsv -o m.kgl", "");
     dir

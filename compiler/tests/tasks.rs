@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 
 use common::{done, kinglet};
-use kinglet_train::checkpoint::save_tensors;
+use kinglet_train::checkpoint::Checkpoint;
 use kinglet_train::config::{AttentionKind, Config, Metric, Task};
 use kinglet_train::model::Seq2Seq;
 use kinglet_train::vocab::Vocab;
@@ -28,13 +28,9 @@ fn workplace(change: impl Fn(&mut Config), corpus: &str) -> tempfile::TempDir {
     let source = Vocab::build(config.data.source, source, 1);
     let target = Vocab::build(config.data.target, target, 1);
     let model = Seq2Seq::new(&config.model, source.len(), target.len(), 3);
-    let run = dir.path().join("run");
-    std::fs::create_dir(&run).unwrap();
-    std::fs::write(run.join("config.toml"), config.to_toml()).unwrap();
-    std::fs::write(run.join("vocab.source.txt"), source.to_file_text()).unwrap();
-    std::fs::write(run.join("vocab.target.txt"), target.to_file_text()).unwrap();
-    let tensors: Vec<_> = model.params.iter().collect();
-    save_tensors(&run.join("model.safetensors"), &tensors, "").unwrap();
+    Checkpoint { config, source_vocab: source, target_vocab: target, model }
+        .save(&dir.path().join("run"))
+        .unwrap();
     std::fs::write(dir.path().join("dev.txt"), corpus).unwrap();
     done(dir.path(), "compile --checkpoint run --dev dev.txt --board pico -o m.kgl", "");
     dir
