@@ -41,6 +41,9 @@ pub(crate) struct Frame<'m, 'b> {
     #[cfg(any(feature = "frames", feature = "characters"))]
     pub kept: Option<u8>,
     pub lanes: Lanes,
+    /// Whether blocks of units are walked last one first: every other time, so that some weights are still in the first cache.
+    #[cfg(feature = "std")]
+    pub down: bool,
 }
 
 /// One or two vectors that a program runs for.
@@ -132,6 +135,10 @@ impl<'m, 'b> Frame<'m, 'b> {
 
     /// Runs some operations; what follows them.
     fn pass(&mut self, body: &'m [u8], ops: u8) -> Option<&'m [u8]> {
+        #[cfg(feature = "std")]
+        {
+            self.down = !self.down;
+        }
         let mut rest = body;
         for _ in 0..ops {
             let (op, after) = rest.split_first_chunk()?;

@@ -194,6 +194,8 @@ impl<'m, 'b> Session<'m, 'b> {
             #[cfg(any(feature = "frames", feature = "characters"))]
             kept: model.kept(),
             lanes: Lanes::default(),
+            #[cfg(feature = "std")]
+            down: false,
         };
         Ok(Self {
             stepper: Stepper { model, frame },

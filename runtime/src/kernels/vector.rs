@@ -1,5 +1,7 @@
 //! Sixteen 32-bit numbers side by side: what the desktop's kernels are written in, once for all instruction sets.
 
+use crate::tables::TANH;
+
 /// Numbers of a vector, and rows of a panel.
 pub(crate) const WIDTH: usize = 16;
 
@@ -26,12 +28,25 @@ pub(crate) trait Vector: Copy {
     fn shr(self, bits: u32) -> Self;
     /// Arithmetic right shift of each by its own 0 to 31.
     fn shr_each(self, bits: Self) -> Self;
-    /// Each one's entry of the table of tanh, and the entry behind it; indices are taken modulo 512.
-    fn lookup(self) -> (Self, Self);
+    /// Products of the low and of the high 16 bits, as signed numbers, added.
+    fn madd(self, other: Self) -> Self;
+    /// Each one's entry of the table of tanh in the low 16 bits and the entry behind it in the high ones. Indices count from the
+    /// middle: -256 to 255.
+    fn entries(self) -> Self;
     /// Row records as two numbers each: the bias; the mantissa and, above its 16 bits, the first shift.
     fn records(records: &[[u8; 8]; WIDTH]) -> (Self, Self);
     /// Sums of panels over the columns of a run: `columns.len()` is a multiple of 4, each panel has 16 bytes a column.
     fn dot<const P: usize>(panels: [&[u8]; P], columns: &[u8]) -> [Self; P];
+    /// Asks for cache lines from an address on, which may be any: they will be read soon.
+    #[inline(always)]
+    fn prefetch<const LINES: usize>(_place: *const u8) {}
+}
+
+/// Two entries of the table of tanh side by side.
+#[inline(always)]
+pub(crate) fn pair(index: i32) -> i32 {
+    let at = index.wrapping_add(256) as usize & 511;
+    i32::from(TANH[at] as u16) | i32::from(TANH[at + 1]) << 16
 }
 
 /// Plain Rust: the definition.
@@ -131,10 +146,14 @@ impl Vector for Plain {
     }
 
     #[inline(always)]
-    fn lookup(self) -> (Self, Self) {
-        use crate::tables::TANH;
-        let at = self.0.map(|i| i as usize & 511);
-        (Self(at.map(|i| i32::from(TANH[i]))), Self(at.map(|i| i32::from(TANH[i + 1]))))
+    fn madd(self, other: Self) -> Self {
+        let product = |a: i32, b: i32| i32::from(a as i16) * i32::from(b as i16);
+        self.zip(other, |a, b| product(a, b).wrapping_add(product(a >> 16, b >> 16)))
+    }
+
+    #[inline(always)]
+    fn entries(self) -> Self {
+        Self(self.0.map(pair))
     }
 
     #[inline(always)]

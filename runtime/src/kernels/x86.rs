@@ -4,7 +4,7 @@
 
 use core::arch::x86_64::*;
 
-use super::vector::{Vector, WIDTH};
+use super::vector::{Vector, WIDTH, pair};
 use crate::tables::{HALF, TANH};
 
 /// The table of tanh at one place in memory.
@@ -51,6 +51,9 @@ pub(crate) use sse2::Sse2;
 /// Words of two registers, one after the other: the even ones and the odd ones.
 const EVEN: [i32; WIDTH] = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30];
 const ODD: [i32; WIDTH] = [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31];
+
+/// Bytes of the low 16 bits of four numbers, each twice.
+const TWICE: [u8; 16] = [0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13];
 
 /// AVX-512 F, BW and VNNI.
 #[derive(Debug, Clone, Copy)]
@@ -144,12 +147,19 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
-    fn lookup(self) -> (Self, Self) {
-        let at = self.and(Self::splat(511));
-        // Two indices a lane, counted from the middle. Registers are searched faster than memory is gathered.
-        let both = at.add(at.add(Self::splat(1)).shl(16)).0;
-        let both = intrinsics!({
-            let at = _mm512_sub_epi16(both, _mm512_set1_epi16(256));
+    fn madd(self, other: Self) -> Self {
+        Self(intrinsics!(_mm512_madd_epi16(self.0, other.0)))
+    }
+
+    #[inline(always)]
+    fn entries(self) -> Self {
+        // The index in both halves, one more in the high one. Registers are searched faster than memory is gathered.
+        let twice = Self(intrinsics!(_mm512_shuffle_epi8(
+            self.0,
+            _mm512_broadcast_i32x4(_mm_loadu_si128(TWICE.as_ptr().cast()))
+        )));
+        let at = twice.add(Self::splat(1 << 16)).0;
+        intrinsics!({
             let negative = _mm512_movepi16_mask(at);
             let at = _mm512_min_epu16(_mm512_abs_epi16(at), _mm512_set1_epi16(255));
             let odd = _mm512_test_epi16_mask(at, _mm512_set1_epi16(64));
@@ -158,8 +168,7 @@ impl Vector for Avx512 {
             let upper = _mm512_test_epi16_mask(at, _mm512_set1_epi16(128));
             let value = _mm512_mask_blend_epi16(upper, low, high);
             Self(_mm512_mask_sub_epi16(value, negative, _mm512_setzero_si512(), value))
-        });
-        (both.shl(16).shr(16), both.shr(16))
+        })
     }
 
     #[inline(always)]
@@ -201,6 +210,13 @@ impl Vector for Avx512 {
             *first = first.add(second);
         }
         first
+    }
+
+    #[inline(always)]
+    fn prefetch<const LINES: usize>(place: *const u8) {
+        for line in 0..LINES {
+            intrinsics!(_mm_prefetch::<_MM_HINT_T0>(place.wrapping_add(64 * line).cast()));
+        }
     }
 }
 
@@ -358,15 +374,19 @@ impl Vector for Avx2 {
     }
 
     #[inline(always)]
-    fn lookup(self) -> (Self, Self) {
-        let at = self.and(Self::splat(511));
+    fn madd(self, other: Self) -> Self {
+        halves!(_mm256_madd_epi16(self, other))
+    }
+
+    #[inline(always)]
+    fn entries(self) -> Self {
+        let at = self.add(Self::splat(256)).and(Self::splat(511));
         let table = TABLE.as_ptr().cast();
         // Two entries a lane; the last index reads the table's last two: all reads are inside.
-        let both = Self([
+        Self([
             intrinsics!(_mm256_i32gather_epi32::<2>(table, at.0[0])),
             intrinsics!(_mm256_i32gather_epi32::<2>(table, at.0[1])),
-        ]);
-        (both.shl(16).shr(16), both.shr(16))
+        ])
     }
 
     #[inline(always)]

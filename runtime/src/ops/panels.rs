@@ -91,7 +91,7 @@ fn gru(frame: &mut Frame<'_, '_>, op: &Gru) -> Option<()> {
     let hidden = frame.whole(op.hidden)?;
     let gathered = gather(frame, &op.inputs, Some(hidden))?;
     let panels = panels_of(frame, &matrix(frame.data, op.matrix)?)?;
-    let (states, out) = (frame.words(hidden, 0)?, out(frame, op.out)?);
+    let (states, out, down) = (frame.words(hidden, 0)?, out(frame, op.out)?, frame.down);
     let (entries, shift) = frame.table_row(&op.table, 3 * states.len(), 0)?;
     panels::gru(
         Isa::detected(),
@@ -102,6 +102,7 @@ fn gru(frame: &mut Frame<'_, '_>, op: &Gru) -> Option<()> {
             candidate_bits: op.candidate_bits,
             states,
             out,
+            down,
         },
     )
 }
@@ -110,7 +111,7 @@ fn lstm(frame: &mut Frame<'_, '_>, op: &Lstm) -> Option<()> {
     let hidden = frame.whole(op.hidden)?;
     let gathered = gather(frame, &op.inputs, Some(hidden))?;
     let panels = panels_of(frame, &matrix(frame.data, op.matrix)?)?;
-    let (states, out) = (frame.words(hidden, 0)?, out(frame, op.out)?);
+    let (states, out, down) = (frame.words(hidden, 0)?, out(frame, op.out)?, frame.down);
     let cells = frame.words(frame.whole(op.cell)?, 0)?;
     let (entries, shift) = frame.table_row(&op.table, 4 * states.len(), 0)?;
     let peepholes = match peepholes(op) {
@@ -131,6 +132,7 @@ fn lstm(frame: &mut Frame<'_, '_>, op: &Lstm) -> Option<()> {
             states,
             cells,
             out,
+            down,
         },
     )
 }

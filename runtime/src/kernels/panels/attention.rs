@@ -41,7 +41,7 @@ fn energies_with<V: Vector>(job: &Energies<'_>) -> Option<()> {
         let keys = job.keys.get(t * width..)?.get(..width)?;
         let mut sum = V::splat(0);
         for start in (0..width).step_by(WIDTH) {
-            sum = sum.add(terms(job, V::from_i8(&read(keys, start)), start));
+            sum = sum.add(terms(job, V::from_i8(&read::<_, false>(keys, start)), start));
         }
         let sum = sum.to_i32().iter().fold(0i32, |all, &x| all.wrapping_add(x));
         score.set(saturate_i16(requantize(sum, job.score)));
@@ -52,7 +52,7 @@ fn energies_with<V: Vector>(job: &Energies<'_>) -> Option<()> {
 /// Terms of an energy from an element on; zeros beyond the end.
 #[inline(always)]
 fn terms<V: Vector>(job: &Energies<'_>, key: V, start: usize) -> V {
-    let query = V::from_i16(&read(job.query, start));
+    let query = V::from_i16(&read::<_, false>(job.query, start));
     match job.energy {
         Energy::Additive { query_bits, key_scale, v } => {
             let key = shift_round(key.mul(V::splat(key_scale as i32)), 6);
@@ -93,10 +93,11 @@ fn context_with<V: Vector>(job: &Context<'_>) -> Option<()> {
         let mut sum = V::splat(0);
         for (t, weight) in job.weights.iter().enumerate() {
             let row = job.values.get(t * width..)?.get(..width)?;
-            sum = sum.add(V::from_i8(&read(row, start)).mul(V::splat(i32::from(weight.get() as u16))));
+            sum = sum
+                .add(V::from_i8(&read::<_, false>(row, start)).mul(V::splat(i32::from(weight.get() as u16))));
         }
         let sum = shift_round(sum, 15).min(V::splat(127)).max(V::splat(-127));
-        write(job.to, start, sum.to_i8());
+        write::<_, false>(job.to, start, sum.to_i8());
     }
     Some(())
 }

@@ -57,7 +57,7 @@ fn some<'a, V: Vector, const P: usize>(
     }
     let sums: [V; P] = panels.dot(all, 0, job.columns);
     for at in 0..P {
-        finish(job, start + at * WIDTH, panels.result(sums[at], &all[at]));
+        finish(job, start + at * WIDTH, panels.result(sums[at], all[at].records));
     }
     Some(P * WIDTH)
 }
@@ -65,7 +65,7 @@ fn some<'a, V: Vector, const P: usize>(
 /// Token part, activation, and off it goes.
 #[inline(always)]
 fn finish<V: Vector>(job: &Linear<'_>, start: usize, sum: V) {
-    let sum = sum.add(job.table.read(start, usize::MAX));
+    let sum = sum.add(job.table.read::<V, false>(start, usize::MAX));
     if job.bytes.is_empty() {
         let x = saturate(sum);
         let x = match job.activation {
@@ -73,8 +73,8 @@ fn finish<V: Vector>(job: &Linear<'_>, start: usize, sum: V) {
             Activation::Tanh { shift } => shift_round(tanh(x), shift as u32),
             Activation::Relu => x.max(V::splat(0)),
         };
-        write(job.words, start, x.to_i16());
+        write::<_, false>(job.words, start, x.to_i16());
     } else {
-        write(job.bytes, start, sum.min(V::splat(127)).max(V::splat(-127)).to_i8());
+        write::<_, false>(job.bytes, start, sum.min(V::splat(127)).max(V::splat(-127)).to_i8());
     }
 }

@@ -71,14 +71,32 @@ struct Panel<'a> {
 }
 
 impl<'a> Panels<'a> {
+    /// The panels from a block of units on. A block has a panel over all columns for each of its `gates` (or two that share the
+    /// columns), and `results` sums of a row are requantized.
+    #[inline(always)]
+    fn at(&self, block: usize, gates: usize, results: usize, inputs: usize, state: usize) -> Option<Self> {
+        Some(Self {
+            weights: self.weights.get(block * gates * WIDTH * (inputs + state)..)?,
+            records: self.records.get(block * results * WIDTH..)?,
+            multipliers: self
+                .multipliers
+                .get(block * gates * (self.groups(inputs) + self.groups(state))..)?,
+            ..*self
+        })
+    }
+
+    /// Multipliers of a panel over so many columns.
+    #[inline(always)]
+    fn groups(&self, columns: usize) -> usize {
+        if self.group == 0 { 0 } else { WIDTH * columns.div_ceil(self.group as usize) }
+    }
+
     /// The next panel, over so many columns.
     #[inline(always)]
     fn take(&mut self, inputs: usize, state: usize) -> Option<Panel<'a>> {
-        let groups = |columns: usize| {
-            if self.group == 0 { 0 } else { WIDTH * columns.div_ceil(self.group as usize) }
-        };
-        let (multipliers, factors) = self.multipliers.split_at_checked(groups(inputs) + groups(state))?;
-        let multipliers = multipliers.split_at_checked(groups(inputs))?;
+        let (multipliers, factors) =
+            self.multipliers.split_at_checked(self.groups(inputs) + self.groups(state))?;
+        let multipliers = multipliers.split_at_checked(self.groups(inputs))?;
         self.multipliers = factors;
         let (weights, rest) = self.weights.split_at_checked(WIDTH * (inputs + state))?;
         self.weights = rest;
@@ -117,8 +135,8 @@ impl<'a> Panels<'a> {
 
     /// Sums to results: bias added, requantized, saturated.
     #[inline(always)]
-    fn result<V: Vector>(&self, sum: V, panel: &Panel<'_>) -> V {
-        let (bias, rest) = V::records(panel.records);
+    fn result<V: Vector>(&self, sum: V, records: &[[u8; 8]; WIDTH]) -> V {
+        let (bias, rest) = V::records(records);
         let pre = rest.shr(16).and(V::splat(31));
         let mantissa = rest.and(V::splat(0xFFFF));
         let x = sum.add(bias).shr_each(pre).min(V::splat(0xFFFF)).max(V::splat(-0x1_0000));
@@ -141,8 +159,10 @@ fn shift_round<V: Vector>(x: V, bits: u32) -> V {
 
 #[inline(always)]
 fn tanh_steps<V: Vector>(x: V, step: u32) -> V {
-    let (low, high) = x.shr(step).add(V::splat(256)).lookup();
-    low.add(shift_round(high.sub(low).mul(x.and(V::splat((1 << step) - 1))), step))
+    // (1 - rest) times an entry and rest times the next.
+    let rest = x.and(V::splat((1 << step) - 1));
+    let shares = rest.shl(16).sub(rest).add(V::splat(1 << step));
+    shift_round(x.shr(step).entries().madd(shares), step)
 }
 
 /// [`tanh`](crate::tables::tanh) of 16-bit numbers.
@@ -170,26 +190,30 @@ fn whole<T>(cells: &[Cell<T>; WIDTH]) -> &Cell<[T; WIDTH]> {
     unsafe { &*core::ptr::from_ref(cells).cast() }
 }
 
-/// Up to sixteen elements from `start` on; zeros where there are none.
+/// Up to sixteen elements from `start` on; zeros where there are none. `ALL` says that there are sixteen or none.
 #[inline(always)]
-fn read<T: Copy + Default>(from: &[Cell<T>], start: usize) -> [T; WIDTH] {
+fn read<T: Copy + Default, const ALL: bool>(from: &[Cell<T>], start: usize) -> [T; WIDTH] {
     let from = from.get(start..).unwrap_or(&[]);
     if let Some(all) = from.first_chunk::<WIDTH>() {
         return whole(all).get();
     }
     let mut to = [T::default(); WIDTH];
-    to.iter_mut().zip(from).for_each(|(to, from)| *to = from.get());
+    if !ALL {
+        to.iter_mut().zip(from).for_each(|(to, from)| *to = from.get());
+    }
     to
 }
 
-/// Puts elements from `start` on, as many as there is room for.
+/// Puts elements from `start` on, as many as there is room for. `ALL` says that it is for sixteen or none.
 #[inline(always)]
-fn write<T: Copy>(to: &[Cell<T>], start: usize, values: [T; WIDTH]) {
+fn write<T: Copy, const ALL: bool>(to: &[Cell<T>], start: usize, values: [T; WIDTH]) {
     let to = to.get(start..).unwrap_or(&[]);
     if let Some(all) = to.first_chunk::<WIDTH>() {
         return whole(all).set(values);
     }
-    to.iter().zip(values).for_each(|(to, value)| to.set(value));
+    if !ALL {
+        to.iter().zip(values).for_each(|(to, value)| to.set(value));
+    }
 }
 
 /// A token's part of a product: entries in the order of the results, shifted left.
@@ -200,11 +224,15 @@ pub(crate) struct Entries<'a> {
 }
 
 impl Entries<'_> {
+    /// Sixteen from `start` on, before `end`; zeros where there are none. `ALL` says that there are sixteen or none.
     #[inline(always)]
-    fn read<V: Vector>(&self, start: usize, end: usize) -> V {
+    fn read<V: Vector, const ALL: bool>(&self, start: usize, end: usize) -> V {
         let entries = self.entries.get(start..end.min(self.entries.len())).unwrap_or(&[]);
         if let Some(all) = entries.first_chunk::<WIDTH>() {
             return V::from_i16(&all.map(i16::from_le_bytes)).shl(self.shift as u32 & 15);
+        }
+        if ALL {
+            return V::splat(0);
         }
         let mut values = [0; WIDTH];
         values.iter_mut().zip(entries).for_each(|(to, &from)| *to = i16::from_le_bytes(from));

@@ -4,7 +4,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{TABLE, Vector, WIDTH};
+use super::{Vector, WIDTH, pair};
 
 /// Four registers of four.
 #[derive(Debug, Clone, Copy)]
@@ -179,10 +179,14 @@ impl Vector for Sse2 {
     }
 
     #[inline(always)]
-    fn lookup(self) -> (Self, Self) {
+    fn madd(self, other: Self) -> Self {
+        self.zip(other, |a, b| intrinsics!(_mm_madd_epi16(a, b)))
+    }
+
+    #[inline(always)]
+    fn entries(self) -> Self {
         // One by one: there is no gather.
-        let at = self.and(Self::splat(511)).to_i32().map(|i| i as usize & 511);
-        (Self::from_i16(&at.map(|i| TABLE[i])), Self::from_i16(&at.map(|i| TABLE[i + 1])))
+        Self::from_i32(&self.to_i32().map(pair))
     }
 
     #[inline(always)]
