@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use kinglet::Model;
 use kinglet::blob::schema::{self, Task};
-use kinglet_train::checkpoint::write_atomically;
-use kinglet_train::cli::{Usage, evaluate::print};
+use kinglet_train::cli::{Usage, scoring::ScoringArgs};
 use kinglet_train::config::{self, Config, Metric, Resolution, Tokens};
 use kinglet_train::data::{Pair, corpus};
 use kinglet_train::metrics::{Scores, score};
@@ -21,19 +20,8 @@ use crate::mixed::cross_entropy;
 pub struct Args {
     /// The blob
     blob: PathBuf,
-    /// Pairs to score on, a line each: `source<TAB>target`; lines with one source are alternatives. For a blob that generates,
-    /// targets alone
-    #[arg(long, value_name = "FILE")]
-    data: PathBuf,
-    /// What to report [default: wer,per,exact; of labels acc,slot,intent,line; of a blob that generates ppl]
-    #[arg(long, value_delimiter = ',')]
-    metric: Vec<Metric>,
-    /// Also write the hypotheses, a line for each distinct source: `source<TAB>target`
-    #[arg(long, value_name = "FILE")]
-    hyp: Option<PathBuf>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    scoring: ScoringArgs,
     /// Threads [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -48,16 +36,12 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let image = Image::read(&args.blob)?;
     let model = image.model();
-    let metrics = match (&args.metric[..], model.task()) {
-        ([], Task::Transduce) => &[Metric::Wer, Metric::Per, Metric::Exact][..],
-        ([], Task::Label) => &[Metric::Acc, Metric::Slot, Metric::Intent, Metric::Line],
-        ([], Task::Generate) => &[Metric::Ppl],
-        (metrics, _) => metrics,
-    };
-    let pairs = corpus::read_for(&args.data, &config_of(&model))?;
+    let config = config_of(&model);
+    let metrics = args.scoring.metrics(config.model.task);
+    let pairs = corpus::read_for(&args.scoring.data, &config)?;
     let threads = args.threads.unwrap_or_else(super::cores);
     if model.task() == Task::Generate {
-        return perplexity(args, &model, metrics, &pairs, threads);
+        return perplexity(args, &model, &pairs, threads);
     }
     if let Some(metric) = metrics.iter().find(|metric| metric.is_of_losses()) {
         let name = metric.name();
@@ -73,21 +57,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         .iter()
         .map(|answer| answer.hypotheses.first().map_or(&[][..], |h| h.tokens.as_slice()))
         .collect();
-    if let Some(path) = &args.hyp {
-        let line = |(source, tokens): (&&str, &&[u16])| Pair {
-            source: (*source).to_owned(),
-            target: desktop::text(&model, tokens),
-        };
-        let lines: Vec<Pair> = sources.iter().zip(&best).map(line).collect();
-        write_atomically(path, corpus::to_text(&lines).as_bytes())?;
-    }
+    let line = |(source, tokens): (&&str, &&[u16])| Pair {
+        source: (*source).to_owned(),
+        target: desktop::text(&model, tokens),
+    };
+    args.scoring.write(sources.iter().zip(&best).map(line))?;
     let unknown: usize = answers.iter().map(|answer| answer.unknown).sum();
     if unknown > 0 {
-        eprintln!("{}: {unknown} source tokens that the model does not know", args.data.display());
+        eprintln!("{}: {unknown} source tokens that the model does not know", args.scoring.data.display());
     }
     let parts: Vec<Vec<String>> = best.iter().map(|ids| desktop::parts(&model, ids)).collect();
-    let cut = config_of(&model).data.target;
-    print(metrics, args.json, &score(cut, &pairs, &parts), &[]);
+    args.scoring.print(config.model.task, &score(config.data.target, &pairs, &parts), &[]);
     Ok(())
 }
 
@@ -119,14 +99,9 @@ fn config_of(model: &Model<'_>) -> Config {
 }
 
 /// How well a model that generates foretells texts.
-fn perplexity(
-    args: &Args,
-    model: &Model<'_>,
-    metrics: &[Metric],
-    pairs: &[Pair],
-    threads: usize,
-) -> anyhow::Result<()> {
-    if args.hyp.is_some() {
+fn perplexity(args: &Args, model: &Model<'_>, pairs: &[Pair], threads: usize) -> anyhow::Result<()> {
+    let task = config::Task::Generate;
+    if args.scoring.hyp.is_some() {
         return Err(Usage("--hyp: this model answers no sources; see kinglet run --seed".into()).into());
     }
     let example = |pair: &Pair| {
@@ -136,7 +111,7 @@ fn perplexity(
     let examples: Vec<Example> = pairs.iter().map(example).collect();
     let loss = cross_entropy(model, &examples, threads)?;
     let mut losses = Vec::new();
-    for &metric in metrics {
+    for &metric in args.scoring.metrics(task) {
         match metric {
             Metric::Loss => losses.push((metric, loss)),
             Metric::Ppl => losses.push((metric, loss.exp())),
@@ -146,6 +121,6 @@ fn perplexity(
             }
         }
     }
-    print(metrics, args.json, &Scores::default(), &losses);
+    args.scoring.print(task, &Scores::default(), &losses);
     Ok(())
 }

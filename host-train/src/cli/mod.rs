@@ -14,6 +14,7 @@ pub mod pipe;
 pub mod progress;
 pub mod report;
 pub mod sample;
+pub mod scoring;
 pub mod sweep;
 pub mod train;
 
