@@ -124,3 +124,12 @@ fn numbers_that_never_differ_from_their_mean_have_a_scale() {
     assert_eq!((number(0, "offset"), number(1, "offset")), (2.0, -2.0));
     assert!((number(0, "scale") / number(1, "scale") / 125.0 - 1.0).abs() < 1e-3);
 }
+
+#[test]
+fn numbers_beyond_the_scale_are_counted() {
+    let dir = workplace(CORPUS);
+    let text =
+        done(dir.path(), "compile --checkpoint run --dev dev.tsv --evaluation-sources 0 -o again.kgl", "");
+    let counted = text.lines().find(|line| line.contains("encoder.frames ") && line.contains("beyond"));
+    assert!(counted.is_some_and(|line| line.contains(" 0 of 16 ")), "{text}");
+}
