@@ -205,9 +205,9 @@ proptest! {
         let x = if byte { numbers[..width].iter().map(|&x| f64::from(x)).collect() } else { widened(&numbers, width) };
         let length = x.iter().map(|x| x * x).sum::<f64>().sqrt();
         for i in 0..width {
-            let exact = if length > 0.0 { x[i] / length } else { 0.0 } * if narrow { 128.0 } else { 32_768.0 };
-            let error = (f64::from(found[0][i]) - exact).abs();
-            let bound = if narrow { 0.51 + (exact - 127.0).max(0.0) } else { 3.0 };
+            let (unit, limit, bound) = if narrow { (128.0, 127.0, 0.51) } else { (32_768.0, 32_767.0, 3.0) };
+            let exact = if length > 0.0 { x[i] / length * unit } else { 0.0 };
+            let error = (f64::from(found[0][i]) - exact.clamp(-limit, limit)).abs();
             prop_assert!(error <= bound, "{}: {} not {exact}", i, found[0][i]);
         }
     }
