@@ -55,6 +55,13 @@ impl<T: Element> Buffer<T> {
         Self { data: found.unwrap_or_else(|| vec![T::default(); size]), len }
     }
 
+    /// None yet, with room for `len` values.
+    pub fn with_room(len: usize) -> Self {
+        let mut buffer = Self::unspecified(len);
+        buffer.len = 0;
+        buffer
+    }
+
     /// `len` times `value`.
     pub fn filled(len: usize, value: T) -> Self {
         let mut buffer = Self::unspecified(len);
@@ -147,8 +154,7 @@ impl<T: Element> From<Vec<T>> for Buffer<T> {
 impl<T: Element> FromIterator<T> for Buffer<T> {
     fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
         let values = values.into_iter();
-        let mut buffer = Self::unspecified(values.size_hint().0);
-        buffer.len = 0;
+        let mut buffer = Self::with_room(values.size_hint().0);
         values.for_each(|value| buffer.push(value));
         buffer
     }

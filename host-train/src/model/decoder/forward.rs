@@ -29,6 +29,7 @@ impl Decoder {
             let between = |k: usize, rows: &mut [f32]| masks.apply(Site::DecoderLayer(k), &inputs, rows);
             let stack = self.stack.run(weights, &inputs.seq, x, (&mut carried.states, false), &between);
             let mut trace = self.trace(inputs, stack);
+            self.begin_attention(&mut trace, known);
             let rows = 0..trace.inputs.seq.rows();
             let sentences = trace.inputs.sentences();
             self.attend_after(weights, &mut trace, rows, &sentences, known);
@@ -41,6 +42,7 @@ impl Decoder {
         let Feed::Chosen(choose) = feed else {
             let x = inputs.embedded(&self.embedding, weights, masks, Site::TargetEmbedding);
             let mut trace = self.begin(weights, inputs, x);
+            self.begin_attention(&mut trace, known);
             self.read_all(weights, &mut trace);
             for t in 0..steps {
                 self.step(weights, &mut trace, t, (&sentences, known), carried, masks);
@@ -84,6 +86,13 @@ impl Decoder {
     fn begin(&self, weights: Weights<'_>, inputs: Sentences, x: (Buffer, Option<Tokens>)) -> DecoderTrace {
         let stack = self.stack.begin(weights, x, inputs.seq.rows());
         self.trace(inputs, stack)
+    }
+
+    /// Makes room for the attention of all steps, of which there are many values.
+    fn begin_attention(&self, trace: &mut DecoderTrace, known: &Known) {
+        if let (Some(attention), Some(memory)) = (&self.attention, &known.memory) {
+            trace.attention = attention.begin(memory, trace.inputs.seq.lengths());
+        }
     }
 
     /// One step from token to logits.

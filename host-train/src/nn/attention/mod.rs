@@ -244,6 +244,14 @@ impl Attention {
         Memory { lengths, offsets, values, keys, key_scales }
     }
 
+    /// A trace with room for `queries[b]` queries of sentence `b` of `memory`.
+    pub fn begin(&self, memory: &Memory, queries: &[usize]) -> AttentionTrace {
+        let positions: usize =
+            queries.iter().zip(memory.lengths()).map(|(queries, keys)| queries * keys).sum();
+        let energies = if matches!(self.score, Score::Energies { .. }) { positions * self.size } else { 0 };
+        AttentionTrace { energies: Buffer::with_room(energies), ..AttentionTrace::default() }
+    }
+
     /// Attends from `states` [rows, query width], row `i` to the sentence `sentences[i]`: appends to
     /// `trace`, and writes the contexts [rows, memory width].
     pub fn step<'a>(

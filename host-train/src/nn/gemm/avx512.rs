@@ -2,7 +2,10 @@
 
 use std::arch::x86_64::*;
 
-use super::{Block, Kernel, Tile};
+use super::{Block, Kernel, LINE, Tile};
+
+/// Steps of the depth before whose beginning a tile of `c` is asked for again.
+const LAST: usize = 16;
 
 pub(super) const KERNEL: Kernel = Kernel { rows: 12, run, transpose };
 
@@ -35,16 +38,28 @@ unsafe fn sums<const ROWS: usize>(tile: &Tile) {
     // SAFETY: `a` and `b` hold `depth` values of each row and column; masked lanes of `c` and `start` are not touched.
     unsafe {
         let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
-        let (mut a, mut b) = (tile.a, tile.b);
-        for _ in 0..tile.depth {
-            let columns = [_mm512_loadu_ps(b), _mm512_loadu_ps(b.add(16))];
-            for (i, row) in sums.iter_mut().enumerate() {
-                let x = _mm512_set1_ps(*a.offset(i as isize * tile.a_row));
-                row[0] = _mm512_fmadd_ps(x, columns[0], row[0]);
-                row[1] = _mm512_fmadd_ps(x, columns[1], row[1]);
+        let (mut a, mut b, mut next) = (tile.a, tile.b, tile.next);
+        let last = tile.depth.min(LAST);
+        // `c` is asked for at first, from memory, and again shortly before its turn, as what passes by displaces it.
+        for steps in [tile.depth - last, last] {
+            for i in 0..ROWS {
+                let c = tile.c.offset(i as isize * tile.c_row);
+                for at in [0, 16, 31] {
+                    _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(at).cast());
+                }
             }
-            a = a.offset(tile.a_step);
-            b = b.add(32);
+            for _ in 0..steps {
+                _mm_prefetch::<_MM_HINT_T1>(next.cast());
+                next = next.wrapping_add(LINE);
+                let columns = [_mm512_loadu_ps(b), _mm512_loadu_ps(b.add(16))];
+                for (i, row) in sums.iter_mut().enumerate() {
+                    let x = _mm512_set1_ps(*a.offset(i as isize * tile.a_row));
+                    row[0] = _mm512_fmadd_ps(x, columns[0], row[0]);
+                    row[1] = _mm512_fmadd_ps(x, columns[1], row[1]);
+                }
+                a = a.offset(tile.a_step);
+                b = b.add(32);
+            }
         }
         for (i, row) in sums.iter().enumerate() {
             for (half, sum) in row.iter().enumerate() {

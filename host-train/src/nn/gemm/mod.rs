@@ -3,7 +3,7 @@
 //! ```text
 //! for 512 rows of b          a block's sums stay exact in order: its partial result is added to c once
 //!   for 240 rows of a        as much of it as the second-level cache holds
-//!     for 32 columns of b    a panel: [depth, 32], contiguous
+//!     for 32 columns of b    a panel: [depth, 32], contiguous; the next one is fetched meanwhile
 //!       for 12 rows of a     a tile of c lives in registers while the depth passes by
 //! ```
 //!
@@ -56,6 +56,9 @@ struct Tile {
     a_step: isize,
     /// [depth, WIDTH].
     b: *const f32,
+    /// What later tiles read, a line for each step of the depth: it may be fetched, and need not be anywhere.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    next: *const f32,
     c: *mut f32,
     c_row: isize,
     /// Row `i` starts from what is at `i * start_row`; null for nothing.
@@ -249,8 +252,10 @@ pub fn product_packed(
     }
     let kernel = Kernel::get();
     let (a_row, a_step, c_row) = (a.strides()[0], a.strides()[1], c.strides()[0]);
-    // Rows of `a` are read where they are, unless their values are far apart or fall on the same few places of the cache.
-    let direct = depth <= 1 || (a_step == 1 && (rows < 8 || a_row % 1024 != 0));
+    // Rows of `a` are read where they are, unless their values are far apart, fall on the same few places of the cache, or are
+    // so many, and read for so many panels, that reading them from one place makes up for bringing them there.
+    let wide = rows >= 128 && cols >= 1024;
+    let direct = depth <= 1 || (a_step == 1 && (rows < 8 || (a_row % 1024 != 0 && !wide)));
     let mut packed = Buffer::unspecified(if direct {
         0
     } else {
@@ -262,13 +267,15 @@ pub fn product_packed(
         let part = DEPTH.min(depth - from);
         for first in (0..rows).step_by(ROWS) {
             let height = ROWS.min(rows - first);
+            // As high as each other, for a low tile waits for `b`.
+            let tile_rows = height.div_ceil(height.div_ceil(kernel.rows));
             if !direct {
                 let block = a.slice(ndarray::s![first..first + height, from..from + part]);
-                pack_tiles(kernel, block, &mut packed);
+                pack_tiles(kernel, block, tile_rows, &mut packed);
             }
             for j in 0..cols.div_ceil(WIDTH) {
                 let panel = panels[(j * depth + from) * WIDTH..][..part * WIDTH].as_ptr();
-                for i in (0..height).step_by(kernel.rows) {
+                for i in (0..height).step_by(tile_rows) {
                     let row = (first + i) as isize;
                     // SAFETY: rows, columns and depths are within the views, whose sizes were compared above; a packed
                     // tile was written by `pack_tiles` for the same block.
@@ -280,19 +287,25 @@ pub fn product_packed(
                             Start::Row(row) => (row.as_ptr().add(j * WIDTH), 0),
                             Start::Sum => (c.cast_const(), c_row),
                         };
+                        // Two tiles fetch the next panel, a half each; the others ask for what they have.
+                        let next = match i / tile_rows {
+                            half @ 0..2 => panel.wrapping_add(depth * WIDTH + half * part * LINE),
+                            _ => panel,
+                        };
                         let (a, a_row, a_step) = if direct {
                             (a_start.offset(row * a_row + from as isize * a_step), a_row, a_step)
                         } else {
-                            (packed.as_ptr().add(i * part), 1, kernel.rows as isize)
+                            (packed.as_ptr().add(i * part), 1, tile_rows as isize)
                         };
                         (kernel.run)(&Tile {
-                            rows: kernel.rows.min(height - i),
+                            rows: tile_rows.min(height - i),
                             cols: WIDTH.min(cols - j * WIDTH),
                             depth: part,
                             a,
                             a_row,
                             a_step,
                             b: panel,
+                            next,
                             c,
                             c_row,
                             start,
@@ -305,14 +318,23 @@ pub fn product_packed(
     }
 }
 
-/// Cuts `a` [rows, depth] into tiles of the kernel's rows, each [depth, rows of the kernel].
-fn pack_tiles(kernel: Kernel, a: ArrayView2<'_, f32>, to: &mut [f32]) {
-    let (depth, height) = (a.ncols(), kernel.rows);
-    for (tile, rows) in to.chunks_exact_mut(depth * height).zip(a.axis_chunks_iter(Axis(0), height)) {
-        if rows.strides()[1] == 1 {
+/// Cuts `a` [rows, depth] into tiles of `height` rows, each [depth, height].
+fn pack_tiles(kernel: Kernel, a: ArrayView2<'_, f32>, height: usize, to: &mut [f32]) {
+    let depth = a.ncols();
+    if a.strides()[1] == 1 {
+        for (tile, rows) in to.chunks_exact_mut(depth * height).zip(a.axis_chunks_iter(Axis(0), height)) {
             transpose(kernel, rows, tile, height, rows.nrows());
-        } else {
-            for (to, from) in tile.chunks_exact_mut(height).zip(rows.columns()) {
+        }
+        return;
+    }
+    // A few lines that lie far apart are cut up for all tiles before the next ones.
+    for from in (0..depth).step_by(LINE) {
+        let part = from..depth.min(from + LINE);
+        let tiles = to.chunks_exact_mut(depth * height).zip(a.axis_chunks_iter(Axis(0), height));
+        for (tile, rows) in tiles {
+            let tile = tile[part.start * height..part.end * height].chunks_exact_mut(height);
+            let columns = rows.slice_axis(Axis(1), Slice::from(part.clone()));
+            for (to, from) in tile.zip(columns.columns()) {
                 copy::<12>(to, from);
             }
         }
@@ -366,6 +388,7 @@ mod tests {
             (250, 5, 40),
             (3, 0, 4),
             (70, 1024, 9),
+            (130, 3, 1030),
         ];
         for (rows, depth, cols) in sizes {
             let (x, y) = (values(rows * depth, 1), values(depth * cols, 2));
@@ -412,6 +435,7 @@ mod tests {
                             a_row: depth as isize,
                             a_step: 1,
                             b: b.as_ptr(),
+                            next: std::ptr::null(),
                             c: c.as_mut_ptr(),
                             c_row: c_row as isize,
                             start: start.as_ptr(),
