@@ -107,7 +107,7 @@ const fn q15(v: f64) -> i16 {
 // On the smallest core one copy for all callers of a step: there its flash is worth more than a call.
 #[cfg_attr(armv6m, inline(never))]
 #[cfg_attr(not(armv6m), inline(always))]
-const fn tanh_steps<const STEP: u32>(x: i16) -> i32 {
+pub(crate) const fn tanh_steps<const STEP: u32>(x: i16) -> i32 {
     let x = x as i32;
     // At most 511, so that the mask changes nothing; it tells the compiler that no index is out of bounds.
     let i = ((x >> STEP) + 256) as usize & 511;

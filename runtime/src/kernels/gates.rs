@@ -6,7 +6,7 @@ use core::cell::Cell;
 
 use crate::blob::schema::GRU_GROUP;
 use crate::fixed::{saturate_i8, saturate_i16, shift_round};
-use crate::tables::{exp2_neg, sigmoid, tanh};
+use crate::tables::{sigmoid, tanh};
 
 /// Long short-term memory: new cell and hidden states of units whose sums i, f, g, o stand side by side.
 ///
@@ -75,9 +75,10 @@ pub fn gru(sums: &[[Cell<i16>; GRU_GROUP]; 4], states: &[Cell<i16>], bits: u32) 
 }
 
 /// Sum of `2^(x - largest)` in 2^-15 over 16-bit values with `bits` fraction bits, 0 to 15, none above `largest`.
+#[cfg(any(test, not(feature = "std")))]
 #[cfg_attr(armv6m, inline(never))]
 pub fn sum_exp2(values: &[Cell<i16>], largest: i16, bits: u32) -> u32 {
-    let power = |x: &Cell<i16>| exp2_neg((largest as i32 - x.get() as i32) as u32, bits & 15);
+    let power = |x: &Cell<i16>| crate::tables::exp2_neg((largest as i32 - x.get() as i32) as u32, bits & 15);
     values.iter().map(power).fold(0u32, u32::wrapping_add)
 }
 
@@ -116,6 +117,7 @@ pub fn context(values: &[Cell<i8>], weights: &[Cell<i16>], to: &[Cell<i8>]) {
 }
 
 /// The largest value and the first place where it stands; of none, 0 and the least that there can be.
+#[cfg(any(test, not(feature = "std")))]
 #[cfg_attr(armv6m, inline(never))]
 pub fn largest(values: &[Cell<i16>]) -> (usize, i16) {
     let (mut at, mut largest) = (0, i16::MIN);

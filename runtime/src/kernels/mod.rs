@@ -27,11 +27,13 @@ mod x86;
 pub use arm_dsp::{dot, dot_two};
 pub use gates::lstm_peephole;
 #[cfg(not(any(armv6m, armv7m, arm_dsp)))]
-pub use gates::{context, context_two, energy, energy_two, gru, largest, lstm, sum_exp2};
+pub use gates::{context, context_two, energy, energy_two, gru, lstm};
 #[cfg(armv6m)]
 pub use gates::{context, energy, largest, sum_exp2};
 #[cfg(not(arm_dsp))]
 pub use gates::{dot, dot_two};
+#[cfg(not(any(armv6m, armv7m, arm_dsp, feature = "std")))]
+pub use gates::{largest, sum_exp2};
 #[cfg(any(armv7m, arm_dsp))]
 pub use gates_arm::{context, energy, largest, sum_exp2};
 #[cfg(arm_dsp)]
@@ -42,7 +44,7 @@ pub use layout::{Bits, Layout};
 #[cfg(mve)]
 pub use mve::{columns_of_bytes, columns_of_words, gru, lstm};
 #[cfg(feature = "std")]
-pub use panels::Isa;
+pub use panels::{Isa, largest, sum_exp2};
 #[cfg(not(mve))]
 pub use portable::{columns_of_bytes, columns_of_words};
 

@@ -1,6 +1,7 @@
 //! Sixteen 32-bit numbers side by side: what the desktop's kernels are written in, once for all instruction sets.
 
-use crate::tables::TANH;
+use crate::fixed::saturate_i16;
+use crate::tables::{exp2_neg, tanh_steps};
 
 /// Numbers of a vector, and rows of a panel.
 pub(crate) const WIDTH: usize = 16;
@@ -28,25 +29,27 @@ pub(crate) trait Vector: Copy {
     fn shr(self, bits: u32) -> Self;
     /// Arithmetic right shift of each by its own 0 to 31.
     fn shr_each(self, bits: Self) -> Self;
-    /// Products of the low and of the high 16 bits, as signed numbers, added.
-    fn madd(self, other: Self) -> Self;
-    /// Each one's entry of the table of tanh in the low 16 bits and the entry behind it in the high ones. Indices count from the
-    /// middle: -256 to 255.
-    fn entries(self) -> Self;
+    /// The table of tanh at numbers saturated to 16 bits, `2^A` of the first and `2^B` of the second vector from entry to entry:
+    /// 7 gives tanh of Q3.12, 8 that of half as much.
+    fn tanh_steps<const A: u32, const B: u32>(both: [Self; 2]) -> [Self; 2];
+    /// `2^-(x / 2^15)` in 2^-15 of fractions, below `2^15`.
+    #[inline(always)]
+    fn exp2_neg(self) -> Self {
+        Self::from_i32(&self.to_i32().map(|x| exp2_neg(x as u32, 15) as i32))
+    }
     /// Row records as two numbers each: the bias; the mantissa and, above its 16 bits, the first shift.
     fn records(records: &[[u8; 8]; WIDTH]) -> (Self, Self);
     /// Sums of panels over the columns of a run: `columns.len()` is a multiple of 4, each panel has 16 bytes a column.
     fn dot<const P: usize>(panels: [&[u8]; P], columns: &[u8]) -> [Self; P];
+    /// Itself. Compilers keep what it comes from before what follows, memory that is asked for included: they would mix both as
+    /// they like, and cannot know what waits for memory.
+    #[inline(always)]
+    fn pin(self) -> Self {
+        self
+    }
     /// Asks for cache lines from an address on, which may be any: they will be read soon.
     #[inline(always)]
     fn prefetch<const LINES: usize>(_place: *const u8) {}
-}
-
-/// Two entries of the table of tanh side by side.
-#[inline(always)]
-pub(crate) fn pair(index: i32) -> i32 {
-    let at = index.wrapping_add(256) as usize & 511;
-    i32::from(TANH[at] as u16) | i32::from(TANH[at + 1]) << 16
 }
 
 /// Plain Rust: the definition.
@@ -146,14 +149,11 @@ impl Vector for Plain {
     }
 
     #[inline(always)]
-    fn madd(self, other: Self) -> Self {
-        let product = |a: i32, b: i32| i32::from(a as i16) * i32::from(b as i16);
-        self.zip(other, |a, b| product(a, b).wrapping_add(product(a >> 16, b >> 16)))
-    }
-
-    #[inline(always)]
-    fn entries(self) -> Self {
-        Self(self.0.map(pair))
+    fn tanh_steps<const A: u32, const B: u32>([a, b]: [Self; 2]) -> [Self; 2] {
+        [
+            Self(a.0.map(|x| tanh_steps::<A>(saturate_i16(x)))),
+            Self(b.0.map(|x| tanh_steps::<B>(saturate_i16(x)))),
+        ]
     }
 
     #[inline(always)]

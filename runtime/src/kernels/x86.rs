@@ -1,6 +1,7 @@
 //! x86-64: AVX-512 with its byte products (VNNI), or AVX2, found while the program runs, or SSE2.
 
-use super::vector::{Vector, WIDTH, pair};
+use super::vector::{Vector, WIDTH};
+use crate::tables::TANH;
 
 /// Whether this processor has what [`Avx512`] needs.
 #[inline]
@@ -23,6 +24,32 @@ macro_rules! intrinsics {
         // SAFETY: see above.
         unsafe { $e }
     };
+}
+
+/// Vectors whose table of tanh is read two entries at a time.
+trait Pairs: Vector {
+    /// Products of the low and of the high 16 bits, as signed numbers, added.
+    fn madd(self, other: Self) -> Self;
+    /// Each one's entry of the table of tanh in the low 16 bits and the entry behind it in the high ones. Indices count from the
+    /// middle: -256 to 255.
+    fn entries(self) -> Self;
+}
+
+/// Two entries of the table of tanh side by side.
+#[inline(always)]
+fn pair(index: i32) -> i32 {
+    let at = index.wrapping_add(256) as usize & 511;
+    i32::from(TANH[at] as u16) | i32::from(TANH[at + 1]) << 16
+}
+
+/// The table of tanh at numbers saturated to 16 bits, `2^step` from entry to entry.
+#[inline(always)]
+fn by_pairs<V: Pairs>(x: V, step: u32) -> V {
+    let x = x.min(V::splat(32_767)).max(V::splat(-32_768));
+    // (1 - rest) times an entry and rest times the next.
+    let rest = x.and(V::splat((1 << step) - 1));
+    let shares = rest.shl(16).sub(rest).add(V::splat(1 << step));
+    x.shr(step).entries().madd(shares).add(V::splat((1 << step) >> 1)).shr(step)
 }
 
 mod avx2;

@@ -4,7 +4,7 @@ use core::cell::Cell;
 
 #[cfg(target_arch = "x86_64")]
 use super::x86;
-use super::{Entries, Isa, Panels, Plain, Vector, WIDTH, saturate, shift_round, tanh, write};
+use super::{Entries, Isa, Panels, Place, Plain, Vector, WIDTH, saturate, shift_round, tanh, write};
 use crate::blob::schema::Activation;
 
 /// A linear map.
@@ -23,58 +23,55 @@ pub(crate) struct Linear<'a> {
 
 kernel!(
     /// All rows.
-    linear(Linear<'_>), linear_with
+    linear(Linear<'_>) -> Option<()>, linear_any
 );
 
 #[inline(always)]
-fn linear_with<V: Vector>(job: &Linear<'_>) -> Option<()> {
-    let mut panels = job.panels;
+fn linear_any<V: Vector>(job: &Linear<'_>) -> Option<()> {
+    if job.panels.group == 0 { linear_with::<V, false>(job) } else { linear_with::<V, true>(job) }
+}
+
+#[inline(always)]
+fn linear_with<V: Vector, const GROUPED: bool>(job: &Linear<'_>) -> Option<()> {
     let rows = job.words.len().max(job.bytes.len());
-    let mut start = 0;
-    while start < rows {
-        let panels = &mut panels;
-        start += match (rows - start).div_ceil(WIDTH) {
-            1 => some::<V, 1>(job, panels, start)?,
-            2 => some::<V, 2>(job, panels, start)?,
-            3 => some::<V, 3>(job, panels, start)?,
-            _ => some::<V, 4>(job, panels, start)?,
-        };
+    let panels = rows.div_ceil(WIDTH);
+    for block in 0..panels / 4 {
+        some::<V, GROUPED, 4>(job, block, [[0, 0], [1, 0], [2, 0], [3, 0]])?;
+    }
+    for panel in panels / 4 * 4..panels {
+        some::<V, GROUPED, 1>(job, panel, [[0, 0]])?;
     }
     Some(())
 }
 
-/// The rows of some panels; how many.
+/// The rows of a block of panels.
 #[inline(always)]
-fn some<'a, V: Vector, const P: usize>(
-    job: &Linear<'a>,
-    panels: &mut Panels<'a>,
-    start: usize,
-) -> Option<usize> {
-    let first = panels.take(job.columns.len(), 0)?;
-    let mut all = [first; P];
-    for panel in all.iter_mut().skip(1) {
-        *panel = panels.take(job.columns.len(), 0)?;
+fn some<V: Vector, const GROUPED: bool, const P: usize>(
+    job: &Linear<'_>,
+    number: usize,
+    panels: [Place; P],
+) -> Option<()> {
+    let block = job.panels.block::<GROUPED>(number, (P, P), [job.columns.len(), 0])?;
+    let sums: [V; P] = block.dot(panels, job.columns)?;
+    for (at, (sum, records)) in sums.into_iter().zip(block.records).enumerate() {
+        finish(job, (number * P + at) * WIDTH, block.result(sum, records));
     }
-    let sums: [V; P] = panels.dot(all, 0, job.columns);
-    for at in 0..P {
-        finish(job, start + at * WIDTH, panels.result(sums[at], all[at].records));
-    }
-    Some(P * WIDTH)
+    Some(())
 }
 
 /// Token part, activation, and off it goes.
 #[inline(always)]
 fn finish<V: Vector>(job: &Linear<'_>, start: usize, sum: V) {
-    let sum = sum.add(job.table.read::<V, false>(start, usize::MAX));
+    let sum = sum.add(job.table.row(start));
     if job.bytes.is_empty() {
         let x = saturate(sum);
         let x = match job.activation {
             Activation::None => x,
-            Activation::Tanh { shift } => shift_round(tanh(x), shift as u32),
+            Activation::Tanh { shift } => shift_round(tanh(sum), shift as u32),
             Activation::Relu => x.max(V::splat(0)),
         };
-        write::<_, false>(job.words, start, x.to_i16());
+        write(job.words, start, x.to_i16());
     } else {
-        write::<_, false>(job.bytes, start, sum.min(V::splat(127)).max(V::splat(-127)).to_i8());
+        write(job.bytes, start, sum.min(V::splat(127)).max(V::splat(-127)).to_i8());
     }
 }

@@ -9,6 +9,7 @@ use core::cell::Cell;
 pub(crate) use attention::{Context, Energies, Energy, context, energies};
 pub(crate) use linear::{Linear, linear};
 pub(crate) use recurrent::{Gru, Lstm, gru, lstm};
+pub use softmax::{largest, sum_exp2};
 
 use super::vector::{Plain, Vector, WIDTH};
 #[cfg(target_arch = "x86_64")]
@@ -52,7 +53,7 @@ pub(crate) struct Columns<'a> {
     pub state: &'a [u8],
 }
 
-/// Panels of a matrix, consumed one after another.
+/// Panels of a matrix: sixteen rows each, over columns of the inputs and then of the state.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Panels<'a> {
     pub weights: &'a [u8],
@@ -62,80 +63,88 @@ pub(crate) struct Panels<'a> {
     pub group: u16,
 }
 
-/// Sixteen rows over columns of the inputs and of the state.
+/// Sixteen rows' records.
+type Records = [[u8; 8]; WIDTH];
+
+/// Some panels, one after another. `GROUPED`: with a multiplier for each group of columns.
 #[derive(Clone, Copy)]
-struct Panel<'a> {
-    weights: [&'a [u8]; 2],
-    multipliers: [&'a [u8]; 2],
-    records: &'a [[u8; 8]; WIDTH],
+struct Block<'a, const GROUPED: bool> {
+    weights: &'a [u8],
+    multipliers: &'a [u8],
+    records: &'a [Records],
+    /// Columns of the inputs and of the state.
+    columns: [usize; 2],
+    group: usize,
+    post: u8,
 }
 
+/// Where a panel's part begins: behind so many parts of inputs and so many of the state.
+type Place = [usize; 2];
+
 impl<'a> Panels<'a> {
-    /// The panels from a block of units on. A block has a panel over all columns for each of its `gates` (or two that share the
-    /// columns), and `results` sums of a row are requantized.
+    /// Block `number` of blocks of so many panels, with so many results a row that are requantized.
     #[inline(always)]
-    fn at(&self, block: usize, gates: usize, results: usize, inputs: usize, state: usize) -> Option<Self> {
-        Some(Self {
-            weights: self.weights.get(block * gates * WIDTH * (inputs + state)..)?,
-            records: self.records.get(block * results * WIDTH..)?,
-            multipliers: self
-                .multipliers
-                .get(block * gates * (self.groups(inputs) + self.groups(state))..)?,
-            ..*self
-        })
-    }
-
-    /// Multipliers of a panel over so many columns.
-    #[inline(always)]
-    fn groups(&self, columns: usize) -> usize {
-        if self.group == 0 { 0 } else { WIDTH * columns.div_ceil(self.group as usize) }
-    }
-
-    /// The next panel, over so many columns.
-    #[inline(always)]
-    fn take(&mut self, inputs: usize, state: usize) -> Option<Panel<'a>> {
-        let (multipliers, factors) =
-            self.multipliers.split_at_checked(self.groups(inputs) + self.groups(state))?;
-        let multipliers = multipliers.split_at_checked(self.groups(inputs))?;
-        self.multipliers = factors;
-        let (weights, rest) = self.weights.split_at_checked(WIDTH * (inputs + state))?;
-        self.weights = rest;
-        let weights = weights.split_at_checked(WIDTH * inputs)?;
-        let (records, rest) = self.records.split_first_chunk()?;
-        self.records = rest;
-        Some(Panel { weights: weights.into(), multipliers: multipliers.into(), records })
-    }
-
-    /// Sums of panels over one part of the columns.
-    #[inline(always)]
-    fn dot<V: Vector, const P: usize>(&self, panels: [Panel<'a>; P], part: usize, columns: &[u8]) -> [V; P] {
-        let mut weights: [&[u8]; P] = [&[]; P];
-        for (weights, panel) in weights.iter_mut().zip(&panels) {
-            *weights = panel.weights[part & 1];
+    fn block<const GROUPED: bool>(
+        &self,
+        number: usize,
+        (panels, results): (usize, usize),
+        columns: [usize; 2],
+    ) -> Option<Block<'a, GROUPED>> {
+        let [inputs, state] = columns;
+        let of = |size: usize| number * size..(number + 1) * size;
+        let mut block = Block {
+            weights: self.weights.get(of(panels * WIDTH * (inputs + state)))?,
+            multipliers: &[],
+            records: self.records.as_chunks().0.get(of(results))?,
+            columns,
+            group: self.group.max(1) as usize,
+            post: self.post,
+        };
+        if GROUPED {
+            block.multipliers = self.multipliers.get(of(panels * WIDTH * block.groups([1, 1])))?;
         }
-        if self.group == 0 {
-            return V::dot(weights, columns);
+        Some(block)
+    }
+}
+
+impl<const GROUPED: bool> Block<'_, GROUPED> {
+    /// Groups of columns before a place.
+    #[inline(always)]
+    fn groups(&self, place: Place) -> usize {
+        let [inputs, state] = self.columns.map(|columns| columns.div_ceil(self.group));
+        place[0] * inputs + place[1] * state
+    }
+
+    /// Sums of panels' parts.
+    #[inline(always)]
+    fn dot<V: Vector, const P: usize>(&self, places: [Place; P], columns: &[u8]) -> Option<[V; P]> {
+        let mut weights: [&[u8]; P] = [&[]; P];
+        for (weights, place) in weights.iter_mut().zip(places) {
+            let start = WIDTH * (place[0] * self.columns[0] + place[1] * self.columns[1]);
+            *weights = self.weights.get(start..start + WIDTH * columns.len())?;
+        }
+        if !GROUPED {
+            return Some(V::dot(weights, columns));
         }
         let mut sums = [V::splat(0); P];
-        let run = self.group as usize;
-        for (at, columns) in columns.chunks(run).enumerate() {
+        for (at, columns) in columns.chunks(self.group).enumerate() {
             let mut here = weights;
             for here in &mut here {
-                *here = here.get(WIDTH * run * at..).unwrap_or(&[]);
+                *here = here.get(WIDTH * self.group * at..).unwrap_or(&[]);
             }
             let parts: [V; P] = V::dot(here, columns);
-            for ((sum, part_sum), panel) in sums.iter_mut().zip(parts).zip(panels) {
-                let factors = panel.multipliers[part & 1].as_chunks::<WIDTH>().0.get(at);
+            for ((sum, part_sum), place) in sums.iter_mut().zip(parts).zip(places) {
+                let factors = self.multipliers.as_chunks::<WIDTH>().0.get(self.groups(place) + at);
                 let factors = V::from_i32(&factors.map_or([0; WIDTH], |f| f.map(i32::from)));
                 *sum = sum.add(part_sum.mul(factors));
             }
         }
-        sums
+        Some(sums)
     }
 
     /// Sums to results: bias added, requantized, saturated.
     #[inline(always)]
-    fn result<V: Vector>(&self, sum: V, records: &[[u8; 8]; WIDTH]) -> V {
+    fn result<V: Vector>(&self, sum: V, records: &Records) -> V {
         let (bias, rest) = V::records(records);
         let pre = rest.shr(16).and(V::splat(31));
         let mantissa = rest.and(V::splat(0xFFFF));
@@ -157,24 +166,30 @@ fn shift_round<V: Vector>(x: V, bits: u32) -> V {
     x.add(V::splat((1 << bits) >> 1)).shr(bits)
 }
 
-#[inline(always)]
-fn tanh_steps<V: Vector>(x: V, step: u32) -> V {
-    // (1 - rest) times an entry and rest times the next.
-    let rest = x.and(V::splat((1 << step) - 1));
-    let shares = rest.shl(16).sub(rest).add(V::splat(1 << step));
-    shift_round(x.shr(step).entries().madd(shares), step)
-}
-
-/// [`tanh`](crate::tables::tanh) of 16-bit numbers.
+/// [`tanh`](crate::tables::tanh) of numbers saturated to 16 bits.
 #[inline(always)]
 fn tanh<V: Vector>(x: V) -> V {
-    tanh_steps(x, 7)
+    let [y, _] = V::tanh_steps::<7, 7>([x; 2]);
+    y
 }
 
-/// [`sigmoid`](crate::tables::sigmoid) of 16-bit numbers.
+/// [`sigmoid`](crate::tables::sigmoid) of numbers saturated to 16 bits.
 #[inline(always)]
-fn sigmoid<V: Vector>(x: V) -> V {
-    V::splat(32_768).add(tanh_steps(x, 8)).shr(1)
+fn sigmoid<V: Vector>(both: [V; 2]) -> [V; 2] {
+    let [a, b] = V::tanh_steps::<8, 8>(both);
+    [half(a), half(b)]
+}
+
+/// Hyperbolic tangent of the one, sigmoid of the other.
+#[inline(always)]
+fn tanh_sigmoid<V: Vector>(both: [V; 2]) -> [V; 2] {
+    let [a, b] = V::tanh_steps::<7, 8>(both);
+    [a, half(b)]
+}
+
+#[inline(always)]
+fn half<V: Vector>(x: V) -> V {
+    V::splat(32_768).add(x).shr(1)
 }
 
 /// Q0.15 as int8 of scale 2^-7.
@@ -190,30 +205,26 @@ fn whole<T>(cells: &[Cell<T>; WIDTH]) -> &Cell<[T; WIDTH]> {
     unsafe { &*core::ptr::from_ref(cells).cast() }
 }
 
-/// Up to sixteen elements from `start` on; zeros where there are none. `ALL` says that there are sixteen or none.
+/// Up to sixteen elements from `start` on; zeros where there are none.
 #[inline(always)]
-fn read<T: Copy + Default, const ALL: bool>(from: &[Cell<T>], start: usize) -> [T; WIDTH] {
+fn read<T: Copy + Default>(from: &[Cell<T>], start: usize) -> [T; WIDTH] {
     let from = from.get(start..).unwrap_or(&[]);
     if let Some(all) = from.first_chunk::<WIDTH>() {
         return whole(all).get();
     }
     let mut to = [T::default(); WIDTH];
-    if !ALL {
-        to.iter_mut().zip(from).for_each(|(to, from)| *to = from.get());
-    }
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = from.get());
     to
 }
 
-/// Puts elements from `start` on, as many as there is room for. `ALL` says that it is for sixteen or none.
+/// Puts elements from `start` on, as many as there is room for.
 #[inline(always)]
-fn write<T: Copy, const ALL: bool>(to: &[Cell<T>], start: usize, values: [T; WIDTH]) {
+fn write<T: Copy>(to: &[Cell<T>], start: usize, values: [T; WIDTH]) {
     let to = to.get(start..).unwrap_or(&[]);
     if let Some(all) = to.first_chunk::<WIDTH>() {
         return whole(all).set(values);
     }
-    if !ALL {
-        to.iter().zip(values).for_each(|(to, value)| to.set(value));
-    }
+    to.iter().zip(values).for_each(|(to, value)| to.set(value));
 }
 
 /// A token's part of a product: entries in the order of the results, shifted left.
@@ -223,36 +234,42 @@ pub(crate) struct Entries<'a> {
     pub shift: u8,
 }
 
+/// Sixteen entries.
+type Token = [[u8; 2]; WIDTH];
+
+/// Entries as numbers.
+#[inline(always)]
+fn numbers<V: Vector>(token: &Token, shift: u8) -> V {
+    V::from_i16(&token.map(i16::from_le_bytes)).shl(shift as u32 & 15)
+}
+
 impl Entries<'_> {
-    /// Sixteen from `start` on, before `end`; zeros where there are none. `ALL` says that there are sixteen or none.
+    /// Sixteen from a row on; zeros where there are none.
     #[inline(always)]
-    fn read<V: Vector, const ALL: bool>(&self, start: usize, end: usize) -> V {
-        let entries = self.entries.get(start..end.min(self.entries.len())).unwrap_or(&[]);
-        if let Some(all) = entries.first_chunk::<WIDTH>() {
-            return V::from_i16(&all.map(i16::from_le_bytes)).shl(self.shift as u32 & 15);
+    fn row<V: Vector>(&self, start: usize) -> V {
+        let rest = self.entries.get(start..).unwrap_or(&[]);
+        let mut row = [[0; 2]; WIDTH];
+        match rest.first_chunk() {
+            Some(all) => row = *all,
+            None => row.iter_mut().zip(rest).for_each(|(to, from)| *to = *from),
         }
-        if ALL {
-            return V::splat(0);
-        }
-        let mut values = [0; WIDTH];
-        values.iter_mut().zip(entries).for_each(|(to, &from)| *to = i16::from_le_bytes(from));
-        V::from_i16(&values).shl(self.shift as u32 & 15)
+        numbers(&row, self.shift)
     }
 }
 
 /// One function for each instruction set, and the choice among them.
 macro_rules! kernel {
-    ($(#[$doc:meta])* $name:ident($job:ty), $generic:ident) => {
+    ($(#[$doc:meta])* $name:ident($job:ty) -> $result:ty, $generic:ident) => {
         $(#[$doc])*
-        pub(crate) fn $name(isa: Isa, job: &$job) -> Option<()> {
+        pub(crate) fn $name(isa: Isa, job: &$job) -> $result {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-                fn avx512(job: &$job) -> Option<()> {
+                fn avx512(job: &$job) -> $result {
                     $generic::<x86::Avx512>(job)
                 }
                 #[target_feature(enable = "avx2")]
-                fn avx2(job: &$job) -> Option<()> {
+                fn avx2(job: &$job) -> $result {
                     $generic::<x86::Avx2>(job)
                 }
                 match isa {
@@ -274,6 +291,7 @@ macro_rules! kernel {
 mod attention;
 mod linear;
 mod recurrent;
+mod softmax;
 
 /// The same memory as bytes, for columns.
 pub(crate) fn bytes_of(words: &mut [i16]) -> &mut [u8] {

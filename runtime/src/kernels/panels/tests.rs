@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::blob::schema::{Activation, Multiplier};
-use crate::kernels::{Bits, Layout, layout};
+use crate::kernels::{Bits, Layout, gates, layout};
 use std::vec::Vec;
 
 /// Instruction sets of this processor.
@@ -65,7 +65,8 @@ fn functions_are_the_tables() {
     for x in (i16::MIN..=i16::MAX).step_by(7) {
         let v = Plain::splat(i32::from(x));
         assert_eq!(tanh(v).to_i16()[0], crate::tables::tanh(x));
-        assert_eq!(sigmoid(v).to_i16()[0], crate::tables::sigmoid(x));
+        let [tanh, sigmoid] = tanh_sigmoid([v; 2]).map(|v| v.to_i16()[0]);
+        assert_eq!((tanh, sigmoid), (crate::tables::tanh(x), crate::tables::sigmoid(x)));
         assert_eq!(to_byte(v).to_i8()[0], crate::fixed::q15_to_i8(x));
     }
 }
@@ -168,24 +169,73 @@ fn sums_are_the_layouts_definition() {
 /// Results of everything else that a vector can do.
 fn operations<V: Vector>(a: &[i32; WIDTH], b: &[i32; WIDTH], bits: u32) -> Vec<[i32; WIDTH]> {
     let (x, y) = (V::from_i32(a), V::from_i32(b));
-    let entries = x.shl(23).shr(23).entries();
+    let [first, second] = V::tanh_steps::<7, 8>([x, y]);
+    let [third, fourth] = V::tanh_steps::<8, 7>([x.shr(16), y.shr(16)]);
     let records: [[u8; 8]; WIDTH] =
         core::array::from_fn(|i| (i64::from(a[i]) << 32 | i64::from(b[i]) & 0xFFFF_FFFF).to_le_bytes());
     let (bias, rest) = V::records(&records);
     let words = V::from_i16(&x.to_i16());
     let bytes = V::from_i8(&x.to_i8());
-    let pairs = [
-        x.add(y),
-        x.sub(y),
-        x.mul(y),
-        x.min(y),
-        x.max(y),
-        x.and(y),
-        x.madd(y),
-        x.shr_each(y.and(V::splat(31))),
+    let pairs = [x.add(y), x.sub(y), x.mul(y), x.min(y), x.max(y), x.and(y), x.shr_each(y.and(V::splat(31)))];
+    let alone = [
+        x.shl(bits),
+        x.shr(bits),
+        first,
+        second,
+        third,
+        fourth,
+        x.and(V::splat(0x7FFF)).exp2_neg(),
+        bias,
+        rest,
+        words,
+        bytes,
+        V::splat(a[0]),
     ];
-    let alone = [x.shl(bits), x.shr(bits), entries, bias, rest, words, bytes, V::splat(a[0])];
     pairs.into_iter().chain(alone).map(V::to_i32).collect()
+}
+
+#[test]
+fn tables_are_read_everywhere_alike() {
+    let all: Vec<i32> = (-32_770..=32_770).collect();
+    for x in all.chunks_exact(WIDTH) {
+        let x: &[i32; WIDTH] = x.try_into().unwrap();
+        let want = functions::<Plain>(x);
+        for isa in here() {
+            assert_eq!(with!(isa, functions(x)), want, "{isa:?} {x:?}");
+        }
+    }
+}
+
+/// The table of tanh in each step, and of powers.
+fn functions<V: Vector>(x: &[i32; WIDTH]) -> [[i32; WIDTH]; 4] {
+    let x = V::from_i32(x);
+    let [a, b] = V::tanh_steps::<7, 8>([x; 2]);
+    let [c, _] = V::tanh_steps::<8, 8>([x; 2]);
+    [a, b, c, x.and(V::splat(0x7FFF)).exp2_neg()].map(V::to_i32)
+}
+
+#[test]
+fn what_the_search_reads_of_logits_is_the_definition() {
+    for len in 0..=64 {
+        for seed in 0..8 {
+            let mut values = words(len, seed);
+            // All alike, or among the largest or the smallest that there are.
+            match seed {
+                0 => values.fill(Cell::new(-7)),
+                1 => values.iter().for_each(|x| x.set(x.get() | 0x7F00)),
+                2 => values.iter().for_each(|x| x.set(i16::MIN | x.get() & 3)),
+                _ => {}
+            }
+            let want = gates::largest(&values);
+            assert_eq!(softmax::largest(&values), want);
+            for (isa, bits) in here().into_iter().flat_map(|isa| [0, 6, 10, 15].map(|bits| (isa, bits))) {
+                assert_eq!(softmax::most(isa, &&values[..]), want.1, "{isa:?} {len} {seed}");
+                let powers = softmax::Powers { values: &values, largest: want.1, bits };
+                let sum = gates::sum_exp2(&values, want.1, bits);
+                assert_eq!(softmax::powers(isa, &powers), sum, "{isa:?} {len} {seed} {bits}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{Vector, WIDTH};
+use super::{Pairs, Vector, WIDTH, by_pairs};
 use crate::tables::TANH;
 
 /// The table of tanh at one place in memory.
@@ -132,19 +132,8 @@ impl Vector for Avx2 {
     }
 
     #[inline(always)]
-    fn madd(self, other: Self) -> Self {
-        halves!(_mm256_madd_epi16(self, other))
-    }
-
-    #[inline(always)]
-    fn entries(self) -> Self {
-        let at = self.add(Self::splat(256)).and(Self::splat(511));
-        let table = TABLE.as_ptr().cast();
-        // Two entries a lane; the last index reads the table's last two: all reads are inside.
-        Self([
-            intrinsics!(_mm256_i32gather_epi32::<2>(table, at.0[0])),
-            intrinsics!(_mm256_i32gather_epi32::<2>(table, at.0[1])),
-        ])
+    fn tanh_steps<const A: u32, const B: u32>([a, b]: [Self; 2]) -> [Self; 2] {
+        [by_pairs(a, A), by_pairs(b, B)]
     }
 
     #[inline(always)]
@@ -178,5 +167,23 @@ impl Vector for Avx2 {
             ]);
         }
         joined
+    }
+}
+
+impl Pairs for Avx2 {
+    #[inline(always)]
+    fn madd(self, other: Self) -> Self {
+        halves!(_mm256_madd_epi16(self, other))
+    }
+
+    #[inline(always)]
+    fn entries(self) -> Self {
+        let at = self.add(Self::splat(256)).and(Self::splat(511));
+        let table = TABLE.as_ptr().cast();
+        // Two entries a lane; the last index reads the table's last two: all reads are inside.
+        Self([
+            intrinsics!(_mm256_i32gather_epi32::<2>(table, at.0[0])),
+            intrinsics!(_mm256_i32gather_epi32::<2>(table, at.0[1])),
+        ])
     }
 }

@@ -5,26 +5,51 @@
 use core::arch::x86_64::*;
 
 use super::{Vector, WIDTH};
-use crate::tables::HALF;
+use crate::tables::{HALF, exp2_neg};
 
-/// The positive half of the table of tanh without the last entry, which is the one before it.
-static POSITIVE: [[i16; 32]; 8] = {
-    assert!(HALF[256] == HALF[255]);
-    let mut table = [[0; 32]; 8];
+/// The positive half of the table of tanh without the last entry.
+static ENTRIES: [[i16; 64]; 4] = positive(false);
+/// From each entry to the next.
+static RISES: [[i16; 64]; 4] = positive(true);
+
+const fn positive(rises: bool) -> [[i16; 64]; 4] {
+    let mut table = [[0; 64]; 4];
     let mut i = 0;
     while i < 256 {
-        table[i / 32][i % 32] = HALF[i];
+        table[i / 64][i % 64] = if rises { HALF[i + 1] - HALF[i] } else { HALF[i] };
         i += 1;
     }
     table
-};
+}
+
+/// Powers of two without the last, as unsigned numbers.
+static POWERS: [i16; 64] = powers(false);
+/// From each power to the next, downwards.
+static FALLS: [i16; 64] = powers(true);
+
+const fn powers(falls: bool) -> [i16; 64] {
+    let mut table = [0; 64];
+    let mut i = 0;
+    while i < 64 {
+        let power = exp2_neg(i << 9, 15);
+        table[i as usize] = (if falls { power - exp2_neg((i + 1) << 9, 15) } else { power }) as u16 as i16;
+        i += 1;
+    }
+    table
+}
 
 /// Words of two registers, one after the other: the even ones and the odd ones.
 const EVEN: [i32; WIDTH] = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30];
 const ODD: [i32; WIDTH] = [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31];
 
-/// Bytes of the low 16 bits of four numbers, each twice.
-const TWICE: [u8; 16] = [0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13];
+/// No instruction at all, but one that a compiler takes for reading and writing a register.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn pin(mut x: __m512i) -> __m512i {
+    // SAFETY: a comment.
+    unsafe { core::arch::asm!("/* {} */", inout(zmm_reg) x, options(nomem, nostack, preserves_flags)) };
+    x
+}
 
 /// AVX-512 F, BW and VNNI.
 #[derive(Debug, Clone, Copy)]
@@ -118,28 +143,34 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
-    fn madd(self, other: Self) -> Self {
-        Self(intrinsics!(_mm512_madd_epi16(self.0, other.0)))
+    fn tanh_steps<const A: u32, const B: u32>([a, b]: [Self; 2]) -> [Self; 2] {
+        let each = |a: u32, b: u32| Self::words(a as i16, b as i16);
+        intrinsics!({
+            // Four words of the one and four of the other by turns.
+            let x = _mm512_packs_epi32(a.0, b.0);
+            let negative = _mm512_movepi16_mask(x);
+            let at = _mm512_srav_epi16(x, each(A, B));
+            // Of -k the place of k - 1.
+            let at = _mm512_xor_si512(at, _mm512_srai_epi16::<15>(x));
+            let rest =
+                _mm512_and_si512(_mm512_sllv_epi16(x, each(15 - A, 15 - B)), _mm512_set1_epi16(0x7FFF));
+            let far = A < 8 || B < 8;
+            let (entry, rise) = (Self::entry(&ENTRIES, at, far), Self::entry(&RISES, at, far));
+            // The entry of -k is minus that of k.
+            let entry =
+                _mm512_mask_sub_epi16(entry, negative, _mm512_setzero_si512(), _mm512_add_epi16(entry, rise));
+            let y = _mm512_add_epi16(entry, _mm512_mulhrs_epi16(rise, rest));
+            [_mm512_unpacklo_epi16(y, y), _mm512_unpackhi_epi16(y, y)]
+                .map(|y| Self(_mm512_srai_epi32::<16>(y)))
+        })
     }
 
     #[inline(always)]
-    fn entries(self) -> Self {
-        // The index in both halves, one more in the high one. Registers are searched faster than memory is gathered.
-        let twice = Self(intrinsics!(_mm512_shuffle_epi8(
-            self.0,
-            _mm512_broadcast_i32x4(_mm_loadu_si128(TWICE.as_ptr().cast()))
-        )));
-        let at = twice.add(Self::splat(1 << 16)).0;
-        intrinsics!({
-            let negative = _mm512_movepi16_mask(at);
-            let at = _mm512_min_epu16(_mm512_abs_epi16(at), _mm512_set1_epi16(255));
-            let odd = _mm512_test_epi16_mask(at, _mm512_set1_epi16(64));
-            let low = _mm512_mask_blend_epi16(odd, Self::quarter(0, at), Self::quarter(1, at));
-            let high = _mm512_mask_blend_epi16(odd, Self::quarter(2, at), Self::quarter(3, at));
-            let upper = _mm512_test_epi16_mask(at, _mm512_set1_epi16(128));
-            let value = _mm512_mask_blend_epi16(upper, low, high);
-            Self(_mm512_mask_sub_epi16(value, negative, _mm512_setzero_si512(), value))
-        })
+    fn exp2_neg(self) -> Self {
+        let at = self.shr(9);
+        let (power, fall) = (Self(Self::sixty_four(&POWERS, at.0)), Self(Self::sixty_four(&FALLS, at.0)));
+        let (power, fall) = (power.and(Self::splat(0xFFFF)), fall.and(Self::splat(0xFFFF)));
+        power.sub(fall.mul(self.and(Self::splat(511))).shr(9))
     }
 
     #[inline(always)]
@@ -184,6 +215,11 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
+    fn pin(self) -> Self {
+        Self(intrinsics!(pin(self.0)))
+    }
+
+    #[inline(always)]
     fn prefetch<const LINES: usize>(place: *const u8) {
         for line in 0..LINES {
             intrinsics!(_mm_prefetch::<_MM_HINT_T0>(place.wrapping_add(64 * line).cast()));
@@ -192,15 +228,37 @@ impl Vector for Avx512 {
 }
 
 impl Avx512 {
-    /// Entries of a quarter of the table, by the low six bits of their indices.
+    /// Four words of the one and four of the other by turns.
     #[inline(always)]
-    fn quarter(number: usize, at: __m512i) -> __m512i {
-        let [low, high] = [&POSITIVE[2 * number], &POSITIVE[2 * number + 1]];
+    fn words(a: i16, b: i16) -> __m512i {
+        let four = |x: i16| (x as u16 as u64 * 0x1_0001_0001_0001) as i64;
+        intrinsics!(_mm512_set4_epi64(four(b), four(a), four(b), four(a)))
+    }
+
+    /// Entries of a table at the low six bits of words. Registers are searched faster than memory is gathered.
+    #[inline(always)]
+    fn sixty_four(table: &[i16; 64], at: __m512i) -> __m512i {
+        let [low, high] = [table.as_ptr(), table.as_ptr().wrapping_add(32)];
         intrinsics!(_mm512_permutex2var_epi16(
-            _mm512_loadu_si512(low.as_ptr().cast()),
+            _mm512_loadu_si512(low.cast()),
             at,
-            _mm512_loadu_si512(high.as_ptr().cast())
+            _mm512_loadu_si512(high.cast())
         ))
+    }
+
+    /// Entries of a table at words below 128, or, if `far`, 256.
+    #[inline(always)]
+    fn entry(table: &[[i16; 64]; 4], at: __m512i, far: bool) -> __m512i {
+        let [a, b, c, d] = table;
+        intrinsics!({
+            let odd = _mm512_test_epi16_mask(at, _mm512_set1_epi16(64));
+            let low = _mm512_mask_blend_epi16(odd, Self::sixty_four(a, at), Self::sixty_four(b, at));
+            if !far {
+                return low;
+            }
+            let high = _mm512_mask_blend_epi16(odd, Self::sixty_four(c, at), Self::sixty_four(d, at));
+            _mm512_mask_blend_epi16(_mm512_test_epi16_mask(at, _mm512_set1_epi16(128)), low, high)
+        })
     }
 
     /// Adds four columns of every panel to its sums.

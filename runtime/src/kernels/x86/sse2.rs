@@ -4,7 +4,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{Vector, WIDTH, pair};
+use super::{Pairs, Vector, WIDTH, by_pairs, pair};
 
 /// Four registers of four.
 #[derive(Debug, Clone, Copy)]
@@ -179,14 +179,8 @@ impl Vector for Sse2 {
     }
 
     #[inline(always)]
-    fn madd(self, other: Self) -> Self {
-        self.zip(other, |a, b| intrinsics!(_mm_madd_epi16(a, b)))
-    }
-
-    #[inline(always)]
-    fn entries(self) -> Self {
-        // One by one: there is no gather.
-        Self::from_i32(&self.to_i32().map(pair))
+    fn tanh_steps<const A: u32, const B: u32>([a, b]: [Self; 2]) -> [Self; 2] {
+        [by_pairs(a, A), by_pairs(b, B)]
     }
 
     #[inline(always)]
@@ -218,5 +212,18 @@ impl Vector for Sse2 {
                 intrinsics!(_mm_add_epi32(even, odd))
             }))
         })
+    }
+}
+
+impl Pairs for Sse2 {
+    #[inline(always)]
+    fn madd(self, other: Self) -> Self {
+        self.zip(other, |a, b| intrinsics!(_mm_madd_epi16(a, b)))
+    }
+
+    #[inline(always)]
+    fn entries(self) -> Self {
+        // One by one: there is no gather.
+        Self::from_i32(&self.to_i32().map(pair))
     }
 }
