@@ -288,28 +288,6 @@ fn students_come_near_their_teachers_and_resume_to_the_same_bits() {
 }
 
 #[test]
-fn two_readings_learn_and_resume_to_the_same_bits() {
-    let root = tempfile::tempdir().unwrap();
-    let mut config = small(3);
-    (config.train.consistency, config.model.dropout) = (1.0, 0.2);
-    let losses = in_one_and_two_pieces(root.path(), "twice", &config, None, &[]);
-    assert!(losses[2].1 < losses[0].1, "{losses:?}");
-
-    let refused = |change: &dyn Fn(&mut Config)| {
-        let mut config = config.clone();
-        change(&mut config);
-        config.check().unwrap_err().to_string()
-    };
-    assert!(refused(&|c| c.model.dropout = 0.0).contains("train.consistency needs model.dropout"));
-    assert!(refused(&|c| c.distill = Some(DistillConfig::default())).contains("[distill]"));
-    assert!(
-        refused(&|c| c.exposure.kind = ExposureKind::Constant(ConstantExposure { ratio: 0.5 }))
-            .contains("[exposure]")
-    );
-    assert!(refused(&|c| c.train.consistency = -1.0).contains("train.consistency"));
-}
-
-#[test]
 fn published_configurations_and_those_of_the_documentation_work() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let text = std::fs::read_to_string(root.join("docs/training.md")).unwrap();

@@ -40,7 +40,6 @@ impl Config {
             ("model.attention.coverage_loss", m.attention.coverage_loss, 0.0, 1e3),
             ("train.clip_norm", t.clip_norm, 0.0, 1e6),
             ("train.label_smoothing", t.label_smoothing, 0.0, 0.9),
-            ("train.consistency", t.consistency, 0.0, 100.0),
             ("optimizer.learning_rate", self.optimizer.learning_rate, 1e-9, 10.0),
             ("schedule.min_learning_rate", self.schedule.min_learning_rate, 0.0, 10.0),
         ];
@@ -118,7 +117,6 @@ impl Config {
         self.check_subwords()?;
         self.check_frames()?;
         self.check_characters()?;
-        self.check_consistency()?;
         if m.encoder.freeze_vectors && m.encoder.vectors.as_os_str().is_empty() {
             return Err(Error::Config(
                 "model.encoder.freeze_vectors needs model.encoder.vectors, a file".into(),
@@ -134,23 +132,6 @@ impl Config {
 }
 
 impl Config {
-    /// Refuses to compare two readings that dropout does not tell apart, or that another section makes something else of.
-    fn check_consistency(&self) -> Result<()> {
-        let m = &self.model;
-        let wrong = if self.train.consistency == 0.0 {
-            return Ok(());
-        } else if m.dropout.max(m.embedding_dropout.unwrap_or(0.0)) == 0.0 {
-            "needs model.dropout or model.embedding_dropout: without them both readings are the same"
-        } else if self.exposure.kind != ExposureKind::Teacher {
-            "compares distributions behind the same tokens; leave out [exposure]"
-        } else if self.risk.is_some() || self.distill.is_some() {
-            "has no part in [risk] or [distill]: one of them must go"
-        } else {
-            return Ok(());
-        };
-        Err(Error::Config(format!("train.consistency {wrong}")))
-    }
-
     /// Refuses what a task has no use for.
     fn check_task(&self) -> Result<()> {
         let (task, metric) = (self.model.task, self.train.metric);

@@ -49,9 +49,6 @@ pub struct TrainConfig {
     pub clip_norm: f32,
     /// Probability mass taken from the reference token and spread over the vocabulary.
     pub label_smoothing: f32,
-    /// Reads every pair twice with different dropout; how much it counts that the two distributions differ (R-Drop: Liang et al.
-    /// 2021, half their factor). 0 reads once.
-    pub consistency: f32,
     /// Epochs without improvement before training stops.
     pub patience: usize,
     /// What is watched on the dev set.
@@ -208,7 +205,6 @@ impl Default for TrainConfig {
             epochs: 30,
             clip_norm: 1.0,
             label_smoothing: 0.0,
-            consistency: 0.0,
             patience: 6,
             metric: Metric::Wer,
             checkpoint_every: 0,

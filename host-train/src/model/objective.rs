@@ -3,10 +3,7 @@
 use crate::model::network::Pass;
 use crate::model::sentences::Masks;
 use crate::model::{Feed, Seq2Seq};
-use crate::nn::buffer::Buffer;
-use crate::nn::loss::{
-    CrossEntropy, cross_entropy_backward, distillation_backward, divergence_backward, log_softmax, softmax,
-};
+use crate::nn::loss::{CrossEntropy, cross_entropy_backward, distillation_backward, softmax};
 use crate::nn::operand::Packs;
 use crate::quant::Weights;
 use crate::vocab::Encoded;
@@ -20,9 +17,6 @@ pub struct Objective<'a> {
     pub weights: Option<&'a [f32]>,
     /// Networks whose distributions are learned beside the references.
     pub teachers: Option<Teachers<'a>>,
-    /// Every pair is read twice with different dropout, and this much of the divergence between the two distributions, the mean of
-    /// both directions, is added to the mean of their losses (R-Drop: Liang et al. 2021). 0 reads once; it excludes the others.
-    pub consistency: f32,
 }
 
 /// Word-level distillation (Hinton et al. 2015; Kim and Rush 2016, section 3.1): of the loss, `1 - weight` is that of the
@@ -75,31 +69,6 @@ pub(super) fn backward(
         }
     }
     total
-}
-
-/// The loss of two passes over the same pairs, whose distributions are to agree; their logits are replaced by their gradients.
-pub(super) fn consistent(
-    passes: [&mut Pass; 2],
-    consistency: f32,
-    vocab: usize,
-    smoothing: f32,
-    scale: f32,
-) -> CrossEntropy {
-    let [first, second] = passes;
-    let ids = &first.targets.ids;
-    let logits = [first.trace.logits_mut(), second.trace.logits_mut()];
-    let mut logs = logits.each_ref().map(|logits| Buffer::copy(logits));
-    logs.iter_mut().for_each(|logs| logs.chunks_exact_mut(vocab).for_each(log_softmax));
-    let [a, b] = logits;
-    let [one, two] =
-        [&mut *a, &mut *b].map(|x| cross_entropy_backward(x, ids, vocab, smoothing, scale / 2.0));
-    let (mut divergence, share) = (0.0, scale * consistency / 2.0);
-    let rows = a.chunks_exact_mut(vocab).zip(b.chunks_exact_mut(vocab));
-    for ((a, b), (p, q)) in rows.zip(logs[0].chunks_exact(vocab).zip(logs[1].chunks_exact(vocab))) {
-        divergence += f64::from(divergence_backward([a, b], [p, q], share));
-    }
-    let loss = (one.loss + two.loss + f64::from(consistency) * divergence) / 2.0;
-    CrossEntropy { nll: (one.nll + two.nll) / 2.0, loss }
 }
 
 impl Teachers<'_> {

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::sync::{Mutex, PoisonError};
 
-use crate::model::objective::{Objective, backward, consistent};
+use crate::model::objective::{Objective, backward};
 use crate::model::sentences::Masks;
 use crate::model::{Batch, Feed, Seq2Seq};
 use crate::nn::buffer::Buffer;
@@ -109,8 +109,6 @@ impl Seq2Seq {
         let tokens: usize = batch.targets.iter().map(Vec::len).sum();
         let scale = 1.0 / tokens.max(1) as f32;
         let masks = options.dropout_seed.map_or(Masks::NONE, |seed| Masks::new(&self.config, seed));
-        let again = options.dropout_seed.filter(|_| objective.consistency > 0.0);
-        let again = again.map(|seed| Masks::new(&self.config, !seed));
         // Dropout raises what it leaves: rounding to the grid comes after it and must not cut that off.
         let keep = 1.0 - masks.largest_probability();
         let grid = self.grid_within((127.0 / keep).ceil());
@@ -128,23 +126,14 @@ impl Seq2Seq {
             let Some(grads) = shard.grads.as_deref_mut() else { return };
             grads.fill_zero();
             let sides = (&batch.sources[..], &batch.targets[..]);
-            let forward = |masks| self.network.forward(weights, sides, shard.names, masks, objective.feed);
-            let (vocab, smoothing) = (self.target_vocab(), options.label_smoothing);
-            let mut pass = forward(masks);
-            let mut second = again.map(|masks| (forward(masks), masks));
-            shard.loss = match &mut second {
-                None => backward(objective, sides, &mut pass, vocab, smoothing, scale),
-                Some((second, _)) => {
-                    consistent([&mut pass, second], objective.consistency, vocab, smoothing, scale)
-                }
-            };
-            let coverage = self.config.attention.coverage_loss / if second.is_some() { 2.0 } else { 1.0 };
-            for (pass, masks) in std::iter::once((pass, masks)).chain(second) {
-                if coverage > 0.0 {
-                    shard.loss.loss += f64::from(coverage) * pass.trace.coverage_loss();
-                }
-                self.network.backward(weights, grads, pass, masks, coverage * scale);
+            let mut pass = self.network.forward(weights, sides, shard.names, masks, objective.feed);
+            shard.loss =
+                backward(objective, sides, &mut pass, self.target_vocab(), options.label_smoothing, scale);
+            let coverage = self.config.attention.coverage_loss;
+            if coverage > 0.0 {
+                shard.loss.loss += f64::from(coverage) * pass.trace.coverage_loss();
             }
+            self.network.backward(weights, grads, pass, masks, coverage * scale);
         });
         let loss = sum(&shards, tokens);
         let others = shards.len() - 1;

@@ -69,29 +69,6 @@ pub fn distillation_backward(
     total
 }
 
-vectorized! {
-    /// `KL(p || q) + KL(q || p)` of two rows of log-probabilities; `scale` times its gradients are added to those of their logits:
-    /// `p (log p - log q - KL(p || q)) + p - q`, and the other way round.
-    pub fn divergence_backward(gradients: [&mut [f32]; 2], logs: [&[f32]; 2], scale: f32) -> f32 {
-        let [a, b] = gradients;
-        // Told that all are equally long, the compiler vectorises.
-        let vocab = a.len();
-        let (b, p, q) = (&mut b[..vocab], &logs[0][..vocab], &logs[1][..vocab]);
-        let (mut forward, mut backward) = (0.0, 0.0);
-        for i in 0..vocab {
-            let (of_p, of_q, ratio) = (exp(p[i]), exp(q[i]), p[i] - q[i]);
-            forward += of_p * ratio;
-            backward -= of_q * ratio;
-        }
-        for i in 0..vocab {
-            let (of_p, of_q, ratio) = (exp(p[i]), exp(q[i]), p[i] - q[i]);
-            a[i] += scale * (of_p * (ratio - forward) + of_p - of_q);
-            b[i] += scale * (of_q * (-ratio - backward) + of_q - of_p);
-        }
-        forward + backward
-    }
-}
-
 impl CrossEntropy {
     fn add(&mut self, row: &[f32], target: u32, lse: f64, smoothing: f32) {
         let nll = lse - f64::from(row[target as usize]);
@@ -196,30 +173,6 @@ mod tests {
                 },
             );
         }
-    }
-
-    #[test]
-    fn divergence_gradients() {
-        let logits: Vec<Vec<f32>> =
-            [4, 9].map(|seed| values(7, seed).iter().map(|x| 2.0 * x).collect()).into();
-        let logs = |x: &[Vec<f32>]| {
-            let mut logs = x.to_vec();
-            logs.iter_mut().for_each(|row| log_softmax(row));
-            logs
-        };
-        GradientCheck::new(Params::default(), logits).run(
-            |_, x| {
-                let logs = logs(x);
-                let term = |(&p, &q): (&f32, &f32)| f64::from(p.exp() - q.exp()) * f64::from(p - q);
-                2.0 * logs[0].iter().zip(&logs[1]).map(term).sum::<f64>()
-            },
-            |_, _, x| {
-                let (logs, mut d) = (logs(x), vec![vec![0.0; 7]; 2]);
-                let [a, b] = &mut d[..] else { unreachable!("two rows") };
-                divergence_backward([a, b], [&logs[0], &logs[1]], 2.0);
-                d
-            },
-        );
     }
 
     #[test]

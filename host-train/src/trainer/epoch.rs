@@ -243,7 +243,7 @@ impl Work {
         let choose = |choice: &Choice<'_>| config.exposure.choose(share, seed, choice);
         let feed = if share < 1.0 { Feed::Chosen(&choose) } else { Feed::Teacher };
         let batch = self.train.batch(pairs);
-        let objective = Objective { feed, teachers, weights: None, consistency: t.consistency };
+        let objective = Objective { feed, teachers, weights: None };
         let mut sum = self.model.loss_and_gradients_of(&batch, grads, &options, &objective);
 
         if let (Some(risk), Some(references)) = (&config.risk, &self.references) {

@@ -3,9 +3,9 @@
 use super::forms::{batch, configs, forms, labelers, labelled, model, spelled};
 use crate::config::ModelConfig;
 use crate::model::sentences::Masks;
-use crate::model::{Batch, EOS, Feed, Objective, Seq2Seq, StepOptions, UNK};
+use crate::model::{Batch, EOS, Feed, Seq2Seq, StepOptions, UNK};
 use crate::nn::check::GradientCheck;
-use crate::nn::loss::{cross_entropy, log_softmax};
+use crate::nn::loss::cross_entropy;
 use crate::vocab::Encoded;
 
 /// Compares the gradients of every parameter with differences of the loss.
@@ -40,40 +40,6 @@ fn check_gradients(config: &ModelConfig, batch: &Batch) {
                 vec![]
             },
         );
-}
-
-#[test]
-fn gradients_of_two_readings() {
-    let (batch, vocab, consistency) = (batch(3, 5), 6, 1.5);
-    let sides = (&batch.sources[..], &batch.targets[..]);
-    let tokens = batch.targets.iter().map(Vec::len).sum::<usize>() as f64;
-    let configs = configs();
-    for config in configs.iter().filter(|config| config.dropout > 0.0) {
-        let start = model(config);
-        let options = StepOptions { label_smoothing: 0.1, dropout_seed: Some(4), threads: 1 };
-        GradientCheck::new(start.params.clone(), vec![]).step(1e-2).run(
-            |p, _| {
-                let read = |seed: u64| {
-                    let masks = Masks::new(config, seed);
-                    let pass = start.network.forward(p.into(), sides, &[0, 1, 2], masks, Feed::Teacher);
-                    let loss = cross_entropy(pass.trace.logits(), &pass.targets.ids, vocab, 0.1).loss;
-                    let mut logs = pass.trace.logits().to_vec();
-                    logs.chunks_exact_mut(vocab).for_each(log_softmax);
-                    (loss + f64::from(config.attention.coverage_loss) * pass.trace.coverage_loss(), logs)
-                };
-                let ((one, p), (two, q)) = (read(4), read(!4));
-                let term = |(&p, &q): (&f32, &f32)| f64::from(p.exp() - q.exp()) * f64::from(p - q);
-                (one + two + consistency * p.iter().zip(&q).map(term).sum::<f64>()) / 2.0 / tokens
-            },
-            |p, g, _| {
-                let model = Seq2Seq { params: p.clone(), ..start.clone() };
-                let objective = Objective { consistency: consistency as f32, ..Objective::default() };
-                model.loss_and_gradients_of(&batch, g, &options, &objective);
-                vec![]
-            },
-        );
-    }
-    assert!(configs.iter().any(|config| config.dropout > 0.0));
 }
 
 #[test]
