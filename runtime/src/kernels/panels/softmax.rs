@@ -15,7 +15,7 @@ pub(crate) struct Powers<'a> {
 }
 
 kernel!(
-    /// As [`super::super::gates::sum_exp2`].
+    /// As `gates::sum_exp2`.
     powers(Powers<'_>) -> u32, powers_with
 );
 
@@ -36,7 +36,7 @@ fn powers_with<V: Vector>(job: &Powers<'_>) -> u32 {
     sum.to_i32().into_iter().fold(0, |sum, x| sum.wrapping_add(x as u32))
 }
 
-/// As [`super::super::gates::sum_exp2`].
+/// As `gates::sum_exp2`.
 pub fn sum_exp2(values: &[Cell<i16>], largest: i16, bits: u32) -> u32 {
     powers(Isa::detected(), &Powers { values, largest, bits })
 }
@@ -57,7 +57,7 @@ fn most_with<V: Vector>(values: &&[Cell<i16>]) -> i16 {
     most.to_i32().into_iter().chain(rest).fold(i16::MIN as i32, Ord::max) as i16
 }
 
-/// As [`super::super::gates::largest`].
+/// As `gates::largest`.
 pub fn largest(values: &[Cell<i16>]) -> (usize, i16) {
     let most = most(Isa::detected(), &values);
     (values.iter().position(|x| x.get() == most).unwrap_or(0), most)
