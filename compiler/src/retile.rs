@@ -1,8 +1,7 @@
 //! A blob as the desktop multiplies fastest: the same model with its weights in panels of sixteen rows, in memory alone.
 //!
 //! Every weight is read by the definition of the blob's layout, so that blobs of all layouts and sizes of weights come out
-//! the same; int4 weights become bytes and keep the multipliers of their groups. Tensors that no product reads stay where
-//! they were.
+//! the same. Tensors that no product reads stay where they were.
 
 use kinglet::blob::schema::{Description, GRU_GROUP, Gru, Inputs, Linear, Lstm, MatrixRecord, Offset, Op};
 use kinglet::blob::{MAGIC, PREAMBLE, VERSION, checksum};
@@ -208,10 +207,17 @@ impl<'a> Matrix<'a> {
             for part in 0..2 {
                 let columns = to.padded(row(0).weights[part].len());
                 let start = weights.len();
-                weights.resize(start + PANEL * columns, 0);
+                let weight = |r: usize, column: usize| row(r).weights[part].get(column).copied().unwrap_or(0);
+                weights.resize(start + self.record.bits.stream_bytes(columns) / 4 * PANEL, 0);
                 for (at, byte) in weights[start..].iter_mut().enumerate() {
-                    let (r, column) = (at / 4 % PANEL, at / (4 * PANEL) * 4 + at % 4);
-                    *byte = row(r).weights[part].get(column).map_or(0, |&w| w as u8);
+                    let (tile, r, lane) = (at / (4 * PANEL), at / 4 % PANEL, at % 4);
+                    *byte = match self.record.bits {
+                        Bits::Int8 => weight(r, 4 * tile + lane) as u8,
+                        Bits::Int4 => {
+                            let [low, high] = [0, 4].map(|half| weight(r, 8 * tile + half + lane) + 8);
+                            (low | high << 4) as u8
+                        }
+                    };
                 }
                 for group in 0..row(0).multipliers[part].len() {
                     let factor = |r: usize| row(r).multipliers[part].get(group).copied().unwrap_or(0);
@@ -235,7 +241,6 @@ impl<'a> Matrix<'a> {
             weights: push(&weights),
             rows: push(&records),
             multipliers: if self.record.group == 0 { 0 } else { push(&multipliers) },
-            bits: Bits::Int8,
             ..self.record
         };
         push(&[&record.to_bytes(), behind].concat())

@@ -105,13 +105,7 @@ impl<'a> Vocab<'a> {
         while low < high {
             let middle = (low + high) / 2;
             let id = u16::from_le_bytes(*self.sorted.get(middle)?);
-            let token = self.token(id);
-            let order = match token.split_at_checked(left.len()) {
-                Some((start, rest)) => start.cmp(left).then_with(|| rest.cmp(right)),
-                // Shorter, and so never equal.
-                None => token.cmp(left),
-            };
-            match order {
+            match self.token(id).iter().cmp(left.iter().chain(right)) {
                 core::cmp::Ordering::Equal => return Some(id),
                 core::cmp::Ordering::Less => low = middle + 1,
                 core::cmp::Ordering::Greater => high = middle,

@@ -36,7 +36,7 @@ impl Layout {
             Self::Tiles | Self::Pairs => 4,
             Self::Blocks => 16,
             #[cfg(feature = "std")]
-            Self::Panels => 4,
+            Self::Panels => 8,
         }
     }
 
@@ -105,6 +105,7 @@ impl Bits {
 /// Blocks  int8  byte   64 (c / 16) + 16 r + c % 16                w
 ///         int4  byte   32 (c / 16) + 16 (r / 2) + c % 16, nibble r % 2    w + 8
 /// Panels  int8  byte   64 (c / 4) + 4 r + c % 4                   w
+///         int4  byte   64 (c / 8) + 4 r + c % 4, nibble c / 4 % 2 w + 8
 /// ```
 /// Lanes are 16-bit little-endian numbers.
 #[cfg_attr(armv6m, inline(never))]
@@ -133,6 +134,11 @@ pub fn weight(layout: Layout, bits: Bits, stream: &[u8], row: usize, column: usi
             if r % 2 == 1 { (both >> 4) - 8 } else { (both & 15) - 8 }
         }
         #[cfg(feature = "std")]
-        (Layout::Panels, _) => byte(64 * (c / 4) + 4 * (row & 15) + c % 4) as i8 as i32,
+        (Layout::Panels, Bits::Int8) => byte(64 * (c / 4) + 4 * (row & 15) + c % 4) as i8 as i32,
+        #[cfg(feature = "std")]
+        (Layout::Panels, Bits::Int4) => {
+            let both = byte(64 * (c / 8) + 4 * (row & 15) + c % 4) as i32;
+            if c / 4 % 2 == 1 { (both >> 4) - 8 } else { (both & 15) - 8 }
+        }
     }
 }

@@ -39,8 +39,9 @@ pub(crate) trait Vector: Copy {
     }
     /// Row records as two numbers each: the bias; the mantissa and, above its 16 bits, the first shift.
     fn records(records: &[[u8; 8]; WIDTH]) -> (Self, Self);
-    /// Sums of panels over the columns of a run: `columns.len()` is a multiple of 4, each panel has 16 bytes a column.
-    fn dot<const P: usize>(panels: [&[u8]; P], columns: &[u8]) -> [Self; P];
+    /// Sums of panels over the columns of a run, as [`layout::weight`](super::layout::weight) says: `columns.len()` is a multiple of
+    /// 8, each panel has 16 bytes a column or, of nibbles, 8.
+    fn dot<const NIBBLES: bool, const P: usize>(panels: [&[u8]; P], columns: &[u8]) -> [Self; P];
     /// Itself. Compilers keep what it comes from before what follows, memory that is asked for included: they would mix both as
     /// they like, and cannot know what waits for memory.
     #[inline(always)]
@@ -167,13 +168,26 @@ impl Vector for Plain {
     }
 
     #[inline(always)]
-    fn dot<const P: usize>(panels: [&[u8]; P], columns: &[u8]) -> [Self; P] {
+    fn dot<const NIBBLES: bool, const P: usize>(panels: [&[u8]; P], columns: &[u8]) -> [Self; P] {
         panels.map(|panel| {
             let mut sums = [0i32; WIDTH];
-            for (tile, x) in panel.as_chunks::<{ 4 * WIDTH }>().0.iter().zip(columns.as_chunks::<4>().0) {
-                for (sum, w) in sums.iter_mut().zip(tile.as_chunks::<4>().0) {
-                    for (&w, &x) in w.iter().zip(x) {
-                        *sum = sum.wrapping_add(i32::from(w as i8) * i32::from(x));
+            let tiles = panel.as_chunks::<{ 4 * WIDTH }>().0;
+            if NIBBLES {
+                for (tile, x) in tiles.iter().zip(columns.as_chunks::<8>().0) {
+                    let (low, high) = x.split_at(4);
+                    for (sum, both) in sums.iter_mut().zip(tile.as_chunks::<4>().0) {
+                        for ((&both, &x), &y) in both.iter().zip(low).zip(high) {
+                            let (a, b) = (i32::from(both & 15) - 8, i32::from(both >> 4) - 8);
+                            *sum = sum.wrapping_add(a * i32::from(x) + b * i32::from(y));
+                        }
+                    }
+                }
+            } else {
+                for (tile, x) in tiles.iter().zip(columns.as_chunks::<4>().0) {
+                    for (sum, w) in sums.iter_mut().zip(tile.as_chunks::<4>().0) {
+                        for (&w, &x) in w.iter().zip(x) {
+                            *sum = sum.wrapping_add(i32::from(w as i8) * i32::from(x));
+                        }
                     }
                 }
             }

@@ -52,6 +52,12 @@ fn by_pairs<V: Pairs>(x: V, step: u32) -> V {
     x.shr(step).entries().madd(shares).add(V::splat((1 << step) >> 1)).shr(step)
 }
 
+/// Sum of columns: nibbles are eight more than what they mean.
+#[inline(always)]
+fn total(columns: &[u8]) -> i32 {
+    columns.iter().map(|&x| i32::from(x)).sum()
+}
+
 mod avx2;
 mod avx512;
 mod sse2;

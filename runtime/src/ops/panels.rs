@@ -76,6 +76,7 @@ fn panels_of<'m>(frame: &Frame<'m, '_>, matrix: &MatrixRecord) -> Option<Panels<
         multipliers: from(matrix.multipliers)?,
         post: matrix.post,
         group: matrix.group,
+        bits: matrix.bits,
     })
 }
 

@@ -28,30 +28,30 @@ kernel!(
 
 #[inline(always)]
 fn linear_any<V: Vector>(job: &Linear<'_>) -> Option<()> {
-    if job.panels.group == 0 { linear_with::<V, false>(job) } else { linear_with::<V, true>(job) }
+    by_kind!(linear_with::<V>(job))
 }
 
 #[inline(always)]
-fn linear_with<V: Vector, const GROUPED: bool>(job: &Linear<'_>) -> Option<()> {
+fn linear_with<V: Vector, const NIBBLES: bool, const GROUPED: bool>(job: &Linear<'_>) -> Option<()> {
     let rows = job.words.len().max(job.bytes.len());
     let panels = rows.div_ceil(WIDTH);
     for block in 0..panels / 4 {
-        some::<V, GROUPED, 4>(job, block, [[0, 0], [1, 0], [2, 0], [3, 0]])?;
+        some::<V, NIBBLES, GROUPED, 4>(job, block, [[0, 0], [1, 0], [2, 0], [3, 0]])?;
     }
     for panel in panels / 4 * 4..panels {
-        some::<V, GROUPED, 1>(job, panel, [[0, 0]])?;
+        some::<V, NIBBLES, GROUPED, 1>(job, panel, [[0, 0]])?;
     }
     Some(())
 }
 
 /// The rows of a block of panels.
 #[inline(always)]
-fn some<V: Vector, const GROUPED: bool, const P: usize>(
+fn some<V: Vector, const NIBBLES: bool, const GROUPED: bool, const P: usize>(
     job: &Linear<'_>,
     number: usize,
     panels: [Place; P],
 ) -> Option<()> {
-    let block = job.panels.block::<GROUPED>(number, (P, P), [job.columns.len(), 0])?;
+    let block = job.panels.block::<NIBBLES, GROUPED>(number, (P, P), [job.columns.len(), 0])?;
     let sums: [V; P] = block.dot(panels, job.columns)?;
     for (at, (sum, records)) in sums.into_iter().zip(block.records).enumerate() {
         finish(job, (number * P + at) * WIDTH, block.result(sum, records));

@@ -11,6 +11,7 @@ pub(crate) use linear::{Linear, linear};
 pub(crate) use recurrent::{Gru, Lstm, gru, lstm};
 pub use softmax::{largest, sum_exp2};
 
+use super::layout::Bits;
 use super::vector::{Plain, Vector, WIDTH};
 #[cfg(target_arch = "x86_64")]
 use super::x86;
@@ -46,7 +47,7 @@ impl Isa {
     }
 }
 
-/// Columns of a product: unsigned bytes, `x + 128`, inputs and hidden state each padded to a multiple of four.
+/// Columns of a product: unsigned bytes, `x + 128`, inputs and hidden state each padded to a multiple of eight.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Columns<'a> {
     pub inputs: &'a [u8],
@@ -61,14 +62,21 @@ pub(crate) struct Panels<'a> {
     pub multipliers: &'a [u8],
     pub post: u8,
     pub group: u16,
+    pub bits: Bits,
 }
 
 /// Sixteen rows' records.
 type Records = [[u8; 8]; WIDTH];
 
-/// Some panels, one after another. `GROUPED`: with a multiplier for each group of columns.
+/// Bytes of a panel over columns.
+#[inline(always)]
+const fn bytes<const NIBBLES: bool>(columns: usize) -> usize {
+    if NIBBLES { WIDTH / 2 * columns } else { WIDTH * columns }
+}
+
+/// Some panels, one after another: of nibbles, if not of bytes, and `GROUPED` with a multiplier for each group of columns.
 #[derive(Clone, Copy)]
-struct Block<'a, const GROUPED: bool> {
+struct Block<'a, const NIBBLES: bool, const GROUPED: bool> {
     weights: &'a [u8],
     multipliers: &'a [u8],
     records: &'a [Records],
@@ -84,16 +92,16 @@ type Place = [usize; 2];
 impl<'a> Panels<'a> {
     /// Block `number` of blocks of so many panels, with so many results a row that are requantized.
     #[inline(always)]
-    fn block<const GROUPED: bool>(
+    fn block<const NIBBLES: bool, const GROUPED: bool>(
         &self,
         number: usize,
         (panels, results): (usize, usize),
         columns: [usize; 2],
-    ) -> Option<Block<'a, GROUPED>> {
+    ) -> Option<Block<'a, NIBBLES, GROUPED>> {
         let [inputs, state] = columns;
         let of = |size: usize| number * size..(number + 1) * size;
         let mut block = Block {
-            weights: self.weights.get(of(panels * WIDTH * (inputs + state)))?,
+            weights: self.weights.get(of(panels * bytes::<NIBBLES>(inputs + state)))?,
             multipliers: &[],
             records: self.records.as_chunks().0.get(of(results))?,
             columns,
@@ -107,7 +115,7 @@ impl<'a> Panels<'a> {
     }
 }
 
-impl<const GROUPED: bool> Block<'_, GROUPED> {
+impl<const NIBBLES: bool, const GROUPED: bool> Block<'_, NIBBLES, GROUPED> {
     /// Groups of columns before a place.
     #[inline(always)]
     fn groups(&self, place: Place) -> usize {
@@ -120,19 +128,19 @@ impl<const GROUPED: bool> Block<'_, GROUPED> {
     fn dot<V: Vector, const P: usize>(&self, places: [Place; P], columns: &[u8]) -> Option<[V; P]> {
         let mut weights: [&[u8]; P] = [&[]; P];
         for (weights, place) in weights.iter_mut().zip(places) {
-            let start = WIDTH * (place[0] * self.columns[0] + place[1] * self.columns[1]);
-            *weights = self.weights.get(start..start + WIDTH * columns.len())?;
+            let start = bytes::<NIBBLES>(place[0] * self.columns[0] + place[1] * self.columns[1]);
+            *weights = self.weights.get(start..start + bytes::<NIBBLES>(columns.len()))?;
         }
         if !GROUPED {
-            return Some(V::dot(weights, columns));
+            return Some(V::dot::<NIBBLES, P>(weights, columns));
         }
         let mut sums = [V::splat(0); P];
         for (at, columns) in columns.chunks(self.group).enumerate() {
             let mut here = weights;
             for here in &mut here {
-                *here = here.get(WIDTH * self.group * at..).unwrap_or(&[]);
+                *here = here.get(bytes::<NIBBLES>(self.group * at)..).unwrap_or(&[]);
             }
-            let parts: [V; P] = V::dot(here, columns);
+            let parts: [V; P] = V::dot::<NIBBLES, P>(here, columns);
             for ((sum, part_sum), place) in sums.iter_mut().zip(parts).zip(places) {
                 let factors = self.multipliers.as_chunks::<WIDTH>().0.get(self.groups(place) + at);
                 let factors = V::from_i32(&factors.map_or([0; WIDTH], |f| f.map(i32::from)));
@@ -287,7 +295,19 @@ macro_rules! kernel {
     };
 }
 
-// Behind the macro that they use.
+/// A function for each kind of panels, and the choice among them.
+macro_rules! by_kind {
+    ($function:ident::<$vector:ident>($job:expr)) => {
+        match ($job.panels.bits, $job.panels.group) {
+            (crate::kernels::Bits::Int8, 0) => $function::<$vector, false, false>($job),
+            (crate::kernels::Bits::Int8, _) => $function::<$vector, false, true>($job),
+            (crate::kernels::Bits::Int4, 0) => $function::<$vector, true, false>($job),
+            (crate::kernels::Bits::Int4, _) => $function::<$vector, true, true>($job),
+        }
+    };
+}
+
+// Behind the macros that they use.
 mod attention;
 mod linear;
 mod recurrent;

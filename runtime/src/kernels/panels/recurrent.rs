@@ -9,7 +9,7 @@ use core::cell::Cell;
 #[cfg(target_arch = "x86_64")]
 use super::x86;
 use super::{
-    Columns, Entries, Isa, Panels, Plain, Records, Token, Vector, WIDTH, numbers, read, saturate,
+    Columns, Entries, Isa, Panels, Plain, Records, Token, Vector, WIDTH, bytes, numbers, read, saturate,
     shift_round, sigmoid, tanh, tanh_sigmoid, to_byte, whole,
 };
 
@@ -33,17 +33,23 @@ kernel!(
 
 #[inline(always)]
 fn gru_any<V: Vector>(job: &Gru<'_>) -> Option<()> {
-    if job.panels.group == 0 { gru_with::<V, false>(job) } else { gru_with::<V, true>(job) }
+    by_kind!(gru_with::<V>(job))
 }
 
 #[inline(always)]
-fn gru_with<V: Vector, const GROUPED: bool>(job: &Gru<'_>) -> Option<()> {
+fn gru_with<V: Vector, const NIBBLES: bool, const GROUPED: bool>(job: &Gru<'_>) -> Option<()> {
     let blocks = job.states.len().div_ceil(WIDTH);
     let (states, out) = (Lanes::new(job.states), Lanes::new(job.out));
     let gates = Gates::new(job.table, job.states.len());
     for at in 0..blocks {
         let (block, next) = turn(at, blocks, job.down);
-        gru_block::<V, GROUPED>(job, block, next, gates.of(block), (states.of(block), out.of(block)))?;
+        gru_block::<V, NIBBLES, GROUPED>(
+            job,
+            block,
+            next,
+            gates.of(block),
+            (states.of(block), out.of(block)),
+        )?;
     }
     states.put_back();
     out.put_back();
@@ -52,7 +58,7 @@ fn gru_with<V: Vector, const GROUPED: bool>(job: &Gru<'_>) -> Option<()> {
 
 /// The units of a block; `next` is the block that follows.
 #[inline(always)]
-fn gru_block<V: Vector, const GROUPED: bool>(
+fn gru_block<V: Vector, const NIBBLES: bool, const GROUPED: bool>(
     job: &Gru<'_>,
     block: usize,
     next: usize,
@@ -61,8 +67,8 @@ fn gru_block<V: Vector, const GROUPED: bool>(
 ) -> Option<()> {
     let columns = [job.columns.inputs.len(), job.columns.state.len()];
     let results = if columns[0] > 0 { 4 } else { 3 };
-    let mut soon = Soon::new(&job.panels, next * 3, columns);
-    let block = job.panels.block::<GROUPED>(block, (3, results), columns)?;
+    let mut soon = Soon::<NIBBLES>::new(&job.panels, next * 3, columns);
+    let block = job.panels.block::<NIBBLES, GROUPED>(block, (3, results), columns)?;
     let zero = V::splat(0);
     let (mut gates, mut candidate) = ([zero; 2], zero);
     let [reset, update, behind @ ..] = block.records else { return None };
@@ -120,11 +126,11 @@ kernel!(
 
 #[inline(always)]
 fn lstm_any<V: Vector>(job: &Lstm<'_>) -> Option<()> {
-    if job.panels.group == 0 { lstm_with::<V, false>(job) } else { lstm_with::<V, true>(job) }
+    by_kind!(lstm_with::<V>(job))
 }
 
 #[inline(always)]
-fn lstm_with<V: Vector, const GROUPED: bool>(job: &Lstm<'_>) -> Option<()> {
+fn lstm_with<V: Vector, const NIBBLES: bool, const GROUPED: bool>(job: &Lstm<'_>) -> Option<()> {
     let blocks = job.states.len().div_ceil(WIDTH);
     let (states, cells, out) = (Lanes::new(job.states), Lanes::new(job.cells), Lanes::new(job.out));
     let gates = Gates::new(job.table, job.states.len());
@@ -133,7 +139,7 @@ fn lstm_with<V: Vector, const GROUPED: bool>(job: &Lstm<'_>) -> Option<()> {
         let (block, next) = turn(at, blocks, job.down);
         let units = (states.of(block), cells.of(block), out.of(block));
         let sights = sights.as_ref().map(|(gates, right)| (gates.of(block), *right));
-        lstm_block::<V, GROUPED>(job, block, next, gates.of(block), sights, units)?;
+        lstm_block::<V, NIBBLES, GROUPED>(job, block, next, gates.of(block), sights, units)?;
     }
     states.put_back();
     cells.put_back();
@@ -143,7 +149,7 @@ fn lstm_with<V: Vector, const GROUPED: bool>(job: &Lstm<'_>) -> Option<()> {
 
 /// The units of a block; `next` is the block that follows.
 #[inline(always)]
-fn lstm_block<V: Vector, const GROUPED: bool>(
+fn lstm_block<V: Vector, const NIBBLES: bool, const GROUPED: bool>(
     job: &Lstm<'_>,
     block: usize,
     next: usize,
@@ -153,8 +159,8 @@ fn lstm_block<V: Vector, const GROUPED: bool>(
 ) -> Option<()> {
     let columns = [job.columns.inputs.len(), job.columns.state.len()];
     let bits = job.cell_bits as u32 & 15;
-    let mut soon = Soon::new(&job.panels, next * 4, columns);
-    let block = job.panels.block::<GROUPED>(block, (4, 4), columns)?;
+    let mut soon = Soon::<NIBBLES>::new(&job.panels, next * 4, columns);
+    let block = job.panels.block::<NIBBLES, GROUPED>(block, (4, 4), columns)?;
     let records: &[Records; 4] = block.records.first_chunk()?;
     let mut sums: [V; 4] = block.dot([[1, 0], [2, 1], [3, 2], [4, 3]], job.columns.state)?;
     if columns[0] > 0 {
@@ -276,25 +282,28 @@ fn turn(at: usize, all: usize, down: bool) -> (usize, usize) {
 /// Cache lines that are asked for at a time: as many as arrive while the next part of a gate is computed.
 const LINES: usize = 7;
 
-/// Weights that are asked for bit by bit: the first of two panels side by side, whose sums are computed together.
-struct Soon {
+/// Weights that are asked for bit by bit: the first of two panels side by side, whose sums are computed together. Nibbles come in
+/// time without: there is more to compute than to wait for.
+struct Soon<const NIBBLES: bool> {
     places: [*const u8; 2],
 }
 
-impl Soon {
+impl<const NIBBLES: bool> Soon<NIBBLES> {
     /// Those from a panel on.
     #[inline(always)]
     fn new(panels: &Panels<'_>, panel: usize, [inputs, state]: [usize; 2]) -> Self {
-        let columns = inputs + state;
-        let first = panels.weights.as_ptr().wrapping_add(panel * WIDTH * columns);
-        Self { places: [first, first.wrapping_add(WIDTH * columns)] }
+        let bytes = bytes::<NIBBLES>(inputs + state);
+        let first = panels.weights.as_ptr().wrapping_add(panel * bytes);
+        Self { places: [first, first.wrapping_add(bytes)] }
     }
 
     /// Asks for some more, of the one and the other by turns.
     #[inline(always)]
     fn fetch<V: Vector>(&mut self) {
-        let [place, other] = self.places;
-        V::prefetch::<LINES>(place);
-        self.places = [other, place.wrapping_add(LINES * 64)];
+        if !NIBBLES {
+            let [place, other] = self.places;
+            V::prefetch::<LINES>(place);
+            self.places = [other, place.wrapping_add(LINES * 64)];
+        }
     }
 }

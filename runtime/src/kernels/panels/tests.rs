@@ -72,11 +72,12 @@ fn functions_are_the_tables() {
 }
 
 /// New states of a gated recurrent unit and of a memory, results of a linear map and of attention.
-fn outputs(isa: Isa, units: usize, inputs: usize, group: u16, down: bool) -> Vec<i16> {
-    let (state, rows) = (units.next_multiple_of(4), units.next_multiple_of(WIDTH));
-    let weights = noise(4 * rows * (inputs + state), 1);
-    let (records, multipliers) = (records(4 * rows), noise(weights.len(), 2));
-    let panels = Panels { weights: &weights, records: &records, multipliers: &multipliers, post: 12, group };
+fn outputs(isa: Isa, units: usize, inputs: usize, bits: Bits, group: u16, down: bool) -> Vec<i16> {
+    let (state, rows) = (Layout::Panels.padded(units), units.next_multiple_of(WIDTH));
+    let weights = noise(rows * bits.stream_bytes(inputs + state), 1);
+    let (records, multipliers) = (records(4 * rows), noise(4 * rows * (inputs + state), 2));
+    let (weights, records, multipliers) = (&weights[..], &records[..], &multipliers[..]);
+    let panels = Panels { weights, records, multipliers, post: 12, group, bits };
     let gathered = noise(inputs + state, 3);
     let columns = Columns { inputs: &gathered[..inputs], state: &gathered[inputs..] };
     let entries = noise(8 * units, 4);
@@ -115,52 +116,56 @@ fn outputs(isa: Isa, units: usize, inputs: usize, group: u16, down: bool) -> Vec
 
 #[test]
 fn every_instruction_set_computes_the_same_in_either_order() {
-    for (units, inputs) in [(1, 4), (16, 0), (33, 20), (64, 40), (90, 64)] {
-        for group in [0, 16, 32] {
-            let want = outputs(Isa::Plain, units, inputs, group, false);
+    for (units, inputs) in [(1, 8), (16, 0), (33, 24), (64, 40), (90, 64)] {
+        for (bits, group) in [Bits::Int8, Bits::Int4].into_iter().flat_map(|b| [0, 16, 32].map(|g| (b, g))) {
+            let want = outputs(Isa::Plain, units, inputs, bits, group, false);
             assert!(want.iter().any(|&x| x != 0));
             for (isa, down) in here().into_iter().flat_map(|isa| [(isa, false), (isa, true)]) {
-                let found = outputs(isa, units, inputs, group, down);
-                assert_eq!(found, want, "{isa:?} {units} {inputs} {group} {down}");
+                let found = outputs(isa, units, inputs, bits, group, down);
+                assert_eq!(found, want, "{isa:?} {units} {inputs} {bits:?} {group} {down}");
             }
         }
     }
 }
 
 /// Sums of one panel alone and of three at once, over columns.
-fn sums<V: Vector>(panels: [&[u8]; 3], columns: &[u8]) -> [[i32; WIDTH]; 4] {
-    let [first] = V::dot([panels[0]], columns);
-    let [a, b, c] = V::dot(panels, columns);
+fn sums<V: Vector>(panels: [&[u8]; 3], bits: Bits, columns: &[u8]) -> [[i32; WIDTH]; 4] {
+    let ([first], [a, b, c]) = match bits {
+        Bits::Int8 => (V::dot::<false, 1>([panels[0]], columns), V::dot::<false, 3>(panels, columns)),
+        Bits::Int4 => (V::dot::<true, 1>([panels[0]], columns), V::dot::<true, 3>(panels, columns)),
+    };
     [first, a, b, c].map(V::to_i32)
 }
 
 #[test]
 fn sums_are_the_layouts_definition() {
     // Random, and extremes: all at the top, all at the bottom, in turn.
-    let fills: [fn(u8, usize) -> u8; 4] =
+    let bytes: [fn(u8, usize) -> u8; 4] =
         [|x, _| x, |_, _| 127, |_, _| 129, |_, at| if at.is_multiple_of(2) { 127 } else { 129 }];
+    let nibbles: [fn(u8, usize) -> u8; 4] = [|x, _| x, |_, _| 0xFF, |_, _| 0, |_, _| 0x0F];
     let widest: [fn(u8, usize) -> u8; 3] = [|x, _| x, |_, _| 255, |_, at| if at % 2 == 1 { 0 } else { 255 }];
+    let kinds = [(Bits::Int8, bytes), (Bits::Int4, nibbles)];
     for columns in (0..=64).chain([508, 512]) {
         let padded = Layout::Panels.padded(columns);
-        for (seed, (fill, wide)) in fills.iter().flat_map(|f| widest.map(|w| (f, w))).enumerate() {
-            let gathered: Vec<u8> =
-                noise(padded, 90 + seed as u32).into_iter().zip(0..).map(|(x, at)| wide(x, at)).collect();
-            let panels = [0, 1, 2].map(|panel| -> Vec<u8> {
-                let weights = noise(WIDTH * padded, panel + 3 * seed as u32).into_iter().enumerate();
-                // Beyond the last column weights are zero.
-                let real = |at: usize| at / (4 * WIDTH) * 4 + at % 4 < columns;
-                weights.map(|(at, w)| if real(at) { fill(w.max(1), at) } else { 0 }).collect()
-            });
-            let panels = panels.each_ref().map(Vec::as_slice);
-            let sum = |panel: usize, row: usize| {
-                let term = |c: usize| {
-                    layout::weight(Layout::Panels, Bits::Int8, panels[panel], row, c) * i32::from(gathered[c])
+        for (bits, fills) in kinds {
+            for (seed, (fill, wide)) in fills.iter().flat_map(|f| widest.map(|w| (f, w))).enumerate() {
+                let random = |len: usize, seed: usize| noise(len, seed as u32).into_iter().zip(0..);
+                let mut gathered: Vec<u8> = random(padded, 90 + seed).map(|(x, at)| wide(x, at)).collect();
+                gathered[columns..].fill(0);
+                let panels = [0, 1, 2].map(|panel| -> Vec<u8> {
+                    let weights = random(4 * bits.stream_bytes(padded), panel + 3 * seed);
+                    weights.map(|(w, at)| fill(w, at)).collect()
+                });
+                let panels = panels.each_ref().map(Vec::as_slice);
+                let sum = |panel: usize, row: usize| {
+                    let weight = |c: usize| layout::weight(Layout::Panels, bits, panels[panel], row, c);
+                    (0..columns).map(|c| weight(c) * i32::from(gathered[c])).sum()
                 };
-                (0..columns).map(term).sum()
-            };
-            let want = [0, 0, 1, 2].map(|panel| core::array::from_fn(|row| sum(panel, row)));
-            for isa in here() {
-                assert_eq!(with!(isa, sums(panels, &gathered)), want, "{isa:?} {columns} {seed}");
+                let want = [0, 0, 1, 2].map(|panel| core::array::from_fn(|row| sum(panel, row)));
+                for isa in here() {
+                    let found = with!(isa, sums(panels, bits, &gathered));
+                    assert_eq!(found, want, "{isa:?} {bits:?} {columns} {seed}");
+                }
             }
         }
     }

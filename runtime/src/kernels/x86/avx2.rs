@@ -4,7 +4,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{Pairs, Vector, WIDTH, by_pairs};
+use super::{Pairs, Vector, WIDTH, by_pairs, total};
 use crate::tables::TANH;
 
 /// The table of tanh at one place in memory.
@@ -147,7 +147,10 @@ impl Vector for Avx2 {
     }
 
     #[inline(always)]
-    fn dot<const P: usize>(panels: [&[u8]; P], columns: &[u8]) -> [Self; P] {
+    fn dot<const NIBBLES: bool, const P: usize>(panels: [&[u8]; P], columns: &[u8]) -> [Self; P] {
+        if NIBBLES {
+            return Self::dot_nibbles(panels, columns);
+        }
         let mut joined = [Self::splat(0); P];
         for (to, panel) in joined.iter_mut().zip(panels) {
             // Four rows a register, each as two sums side by side.
@@ -167,6 +170,36 @@ impl Vector for Avx2 {
             ]);
         }
         joined
+    }
+}
+
+impl Avx2 {
+    /// [`Vector::dot`] of nibbles. Two products of a byte and a nibble are below 2^13: two tiles' sums fit in 16 bits.
+    #[inline(always)]
+    fn dot_nibbles<const P: usize>(panels: [&[u8]; P], columns: &[u8]) -> [Self; P] {
+        let mut sums = [Self::splat(0); P];
+        let (low, ones) = (Self::splat(0x0F0F_0F0F), Self::splat(0x0001_0001));
+        for (at, columns) in columns.as_chunks::<8>().0.iter().enumerate() {
+            let [a, b, c, d, e, f, g, h] = *columns;
+            let x = Self::splat(i32::from_le_bytes([a, b, c, d]));
+            let y = Self::splat(i32::from_le_bytes([e, f, g, h]));
+            for (sum, panel) in sums.iter_mut().zip(panels) {
+                let Some(tile) = panel.as_chunks::<{ 4 * WIDTH }>().0.get(at) else { continue };
+                let [first, second] = tile.as_chunks::<32>().0 else { continue };
+                let both = intrinsics!(Self([
+                    _mm256_loadu_si256(first.as_ptr().cast()),
+                    _mm256_loadu_si256(second.as_ptr().cast()),
+                ]));
+                let a = halves!(_mm256_maddubs_epi16(x, both.and(low)));
+                let b = halves!(_mm256_maddubs_epi16(y, both.shr(4).and(low)));
+                *sum = sum.add(halves!(_mm256_add_epi16(a, b)).madd(ones));
+            }
+        }
+        let offset = Self::splat(8 * total(columns));
+        for sum in &mut sums {
+            *sum = sum.sub(offset);
+        }
+        sums
     }
 }
 

@@ -42,6 +42,11 @@ const fn powers(falls: bool) -> [i16; 64] {
 const EVEN: [i32; WIDTH] = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30];
 const ODD: [i32; WIDTH] = [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31];
 
+/// Four bytes of -8.
+const EIGHTS: i32 = i32::from_le_bytes([(-8i8) as u8; 4]);
+/// `a & b ^ c`, as a table of three bits' eight cases.
+const AND_XOR: i32 = (0xF0 & 0xCC) ^ 0xAA;
+
 /// No instruction at all, but one that a compiler takes for reading and writing a register.
 #[target_feature(enable = "avx512f")]
 #[inline]
@@ -186,30 +191,32 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
-    fn dot<const P: usize>(panels: [&[u8]; P], columns: &[u8]) -> [Self; P] {
-        let columns = columns.as_chunks::<4>().0;
-        let mut tiles = columns.len();
+    fn dot<const NIBBLES: bool, const P: usize>(panels: [&[u8]; P], columns: &[u8]) -> [Self; P] {
+        let columns = columns.as_chunks::<8>().0;
+        let bytes = if NIBBLES { 4 * WIDTH } else { 8 * WIDTH };
+        let mut runs = columns.len();
         for panel in panels {
-            tiles = tiles.min(panel.len() / (4 * WIDTH));
+            runs = runs.min(panel.len() / bytes);
         }
         // Two sums a panel, so that one need not wait for the other.
         let (mut first, mut second) = ([Self::splat(0); P], [Self::splat(0); P]);
-        let (two, one) = columns.split_at(tiles & !1);
-        for (at, [x, y]) in two.as_chunks::<2>().0.iter().enumerate() {
-            // SAFETY: both tiles are below `tiles`, the number of tiles of the shortest panel.
-            unsafe {
-                Self::tile(&mut first, &panels, 2 * at, x);
-                Self::tile(&mut second, &panels, 2 * at + 1, y);
+        let mut offset = Self::splat(0);
+        for (at, columns) in columns.iter().take(runs).enumerate() {
+            let [x, y] = Self::fours(columns);
+            if NIBBLES {
+                offset = offset.add_products(x, Self::splat(EIGHTS));
+            }
+            for ((first, second), panel) in first.iter_mut().zip(&mut second).zip(panels) {
+                // SAFETY: every panel has so many bytes for each of its runs, of which there are at least `runs`.
+                let place = unsafe { panel.as_ptr().add(bytes * at) };
+                // SAFETY: as above.
+                let [a, b] = unsafe { if NIBBLES { Self::nibbles(place) } else { Self::bytes(place) } };
+                *first = first.add_products(x, a);
+                *second = second.add_products(y, b);
             }
         }
-        if tiles & 1 == 1
-            && let Some(x) = one.first()
-        {
-            // SAFETY: as above.
-            unsafe { Self::tile(&mut first, &panels, tiles - 1, x) };
-        }
         for (first, second) in first.iter_mut().zip(second) {
-            *first = first.add(second);
+            *first = first.add(if NIBBLES { offset.add(second.shr(4)) } else { second });
         }
         first
     }
@@ -261,22 +268,43 @@ impl Avx512 {
         })
     }
 
-    /// Adds four columns of every panel to its sums.
+    /// Four columns and the next four, in every lane.
+    #[inline(always)]
+    fn fours(columns: &[u8; 8]) -> [Self; 2] {
+        let [a, b, c, d, e, f, g, h] = *columns;
+        [Self::splat(i32::from_le_bytes([a, b, c, d])), Self::splat(i32::from_le_bytes([e, f, g, h]))]
+    }
+
+    /// Adds each lane's four products of unsigned and signed bytes.
+    #[inline(always)]
+    fn add_products(self, columns: Self, weights: Self) -> Self {
+        Self(intrinsics!(_mm512_dpbusd_epi32(self.0, columns.0, weights.0)))
+    }
+
+    /// Weights of four columns and of the next four.
     ///
     /// # Safety
-    /// Every panel has a tile of that number.
+    /// 128 bytes can be read.
     #[inline(always)]
-    unsafe fn tile<const P: usize>(
-        sums: &mut [Self; P],
-        panels: &[&[u8]; P],
-        number: usize,
-        columns: &[u8; 4],
-    ) {
-        let x = Self::splat(i32::from_le_bytes(*columns));
-        for (sum, panel) in sums.iter_mut().zip(panels) {
-            // SAFETY: as the caller says.
-            let tile = unsafe { panel.as_ptr().add(4 * WIDTH * number) };
-            *sum = Self(intrinsics!(_mm512_dpbusd_epi32(sum.0, x.0, _mm512_loadu_si512(tile.cast()))));
-        }
+    unsafe fn bytes(place: *const u8) -> [Self; 2] {
+        intrinsics!([
+            Self(_mm512_loadu_si512(place.cast())),
+            Self(_mm512_loadu_si512(place.wrapping_add(4 * WIDTH).cast())),
+        ])
+    }
+
+    /// Weights of four columns plus 8, and sixteen times those of the next four.
+    ///
+    /// # Safety
+    /// 64 bytes can be read.
+    #[inline(always)]
+    unsafe fn nibbles(place: *const u8) -> [Self; 2] {
+        let both = Self(intrinsics!(_mm512_loadu_si512(place.cast())));
+        let high = intrinsics!(_mm512_ternarylogic_epi32::<{ AND_XOR }>(
+            both.0,
+            _mm512_set1_epi8(-16),
+            _mm512_set1_epi8(-128)
+        ));
+        [both.and(Self::splat(0x0F0F_0F0F)), Self(high)]
     }
 }

@@ -4,7 +4,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{Pairs, Vector, WIDTH, by_pairs, pair};
+use super::{Pairs, Vector, WIDTH, by_pairs, pair, total};
 
 /// Four registers of four.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +37,35 @@ fn widen_bytes(x: __m128i) -> [__m128i; 2] {
         let sign = _mm_cmpgt_epi8(_mm_setzero_si128(), x);
         [_mm_unpacklo_epi8(x, sign), _mm_unpackhi_epi8(x, sign)]
     })
+}
+
+/// Sixteen bytes as twice eight 16-bit numbers without signs.
+#[inline(always)]
+fn widen_unsigned(x: __m128i) -> [__m128i; 2] {
+    let zero = intrinsics!(_mm_setzero_si128());
+    intrinsics!([_mm_unpacklo_epi8(x, zero), _mm_unpackhi_epi8(x, zero)])
+}
+
+/// Low nibbles and high ones, as bytes.
+#[inline(always)]
+fn nibbles(both: __m128i) -> [__m128i; 2] {
+    let low = intrinsics!(_mm_set1_epi8(15));
+    intrinsics!([_mm_and_si128(both, low), _mm_and_si128(_mm_srli_epi16::<4>(both), low)])
+}
+
+/// Four columns, twice, as 16-bit numbers.
+#[inline(always)]
+fn four(columns: &[u8; 4]) -> __m128i {
+    let [columns, _] = widen_unsigned(intrinsics!(_mm_set1_epi32(i32::from_le_bytes(*columns))));
+    columns
+}
+
+/// Adds four rows' products with four columns, in two sums a row.
+#[inline(always)]
+fn add_products(sums: &mut [__m128i; 2], rows: [__m128i; 2], columns: __m128i) {
+    for (sum, rows) in sums.iter_mut().zip(rows) {
+        *sum = intrinsics!(_mm_add_epi32(*sum, _mm_madd_epi16(rows, columns)));
+    }
 }
 
 /// Even words of two registers, and odd ones.
@@ -194,22 +223,32 @@ impl Vector for Sse2 {
     }
 
     #[inline(always)]
-    fn dot<const P: usize>(panels: [&[u8]; P], columns: &[u8]) -> [Self; P] {
-        let zero = intrinsics!(_mm_setzero_si128());
+    fn dot<const NIBBLES: bool, const P: usize>(panels: [&[u8]; P], columns: &[u8]) -> [Self; P] {
         panels.map(|panel| {
             // Two rows a register, each as two sums side by side.
-            let mut sums = [[zero; 2]; 4];
-            for (tile, x) in panel.as_chunks::<{ 4 * WIDTH }>().0.iter().zip(columns.as_chunks::<4>().0) {
-                let x = intrinsics!(_mm_unpacklo_epi8(_mm_set1_epi32(i32::from_le_bytes(*x)), zero));
-                for (sums, rows) in sums.iter_mut().zip(tile.as_chunks::<16>().0) {
-                    for (sum, rows) in sums.iter_mut().zip(widen_bytes(load(rows))) {
-                        *sum = intrinsics!(_mm_add_epi32(*sum, _mm_madd_epi16(rows, x)));
+            let mut sums = [[intrinsics!(_mm_setzero_si128()); 2]; 4];
+            let (fours, tiles) = (columns.as_chunks::<4>().0, panel.as_chunks::<{ 4 * WIDTH }>().0);
+            if NIBBLES {
+                for (tile, [x, y]) in tiles.iter().zip(fours.as_chunks::<2>().0) {
+                    let (x, y) = (four(x), four(y));
+                    for (sums, rows) in sums.iter_mut().zip(tile.as_chunks::<16>().0) {
+                        let [low, high] = nibbles(load(rows));
+                        add_products(sums, widen_unsigned(low), x);
+                        add_products(sums, widen_unsigned(high), y);
+                    }
+                }
+            } else {
+                for (tile, x) in tiles.iter().zip(fours) {
+                    let x = four(x);
+                    for (sums, rows) in sums.iter_mut().zip(tile.as_chunks::<16>().0) {
+                        add_products(sums, widen_bytes(load(rows)), x);
                     }
                 }
             }
+            let offset = if NIBBLES { 8 * total(columns) } else { 0 };
             Self(sums.map(|[low, high]| {
                 let [even, odd] = unzip(low, high);
-                intrinsics!(_mm_add_epi32(even, odd))
+                intrinsics!(_mm_sub_epi32(_mm_add_epi32(even, odd), _mm_set1_epi32(offset)))
             }))
         })
     }
